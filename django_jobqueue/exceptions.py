@@ -1,0 +1,270 @@
+"""Every error the package raises, in one tree, so that a caller can catch as wide as it likes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class JobQueueError(Exception):
+    """
+    Base of every error of this package.
+
+    Constructors take facts and keep them as attributes, so that an error can be
+    pickled and inspected; the sentence is made when it is printed.
+    """
+
+
+# Redis ---------------------------------------------------------------------
+
+
+class StoreError(JobQueueError):
+    """Redis did not do what was asked. ``detail`` says why, never with a password in it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """
+    Redis cannot be reached, or cannot serve now (loading, read-only, failing over).
+
+    The command may or may not have been applied: whoever repeats it must be
+    able to bear that.
+    """
+
+
+class StoreFull(StoreError):
+    """Redis is out of memory (``maxmemory`` reached) and refused a write that adds data."""
+
+
+class StoreRefused(StoreError):
+    """Redis answered with an error that trying again will not cure (a wrong type, no permission)."""
+
+
+class AccessDenied(StoreUnavailable):
+    """
+    Redis wants another user or password, or the user may not run the command.
+
+    Fatal when a worker starts; in a running one it is an outage, for it may be cured.
+    """
+
+
+class EmbeddedServerUnavailable(JobQueueError, RuntimeError):
+    """The private server of a project in development cannot be started."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The embedded server cannot be started: {self.reason}"
+
+
+# Enqueueing ----------------------------------------------------------------
+
+
+class EnqueueError(JobQueueError, RuntimeError):
+    """A job was not accepted. Nothing of it stands in Redis."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class ArgumentNotSerializable(JobQueueError, TypeError):
+    """An argument is not plain JSON. ``path`` leads to the offender, as in ``args[0]['when']``."""
+
+    def __init__(self, path: str, problem: str, way_out: str) -> None:
+        super().__init__(path, problem, way_out)
+        self.path = path
+        self.problem = problem
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.problem}: {self.way_out}."
+
+
+class InvalidArguments(JobQueueError, TypeError):
+    """The arguments do not fit ``perform``. ``problem`` is in Python's own words."""
+
+    def __init__(self, job: str, problem: str) -> None:
+        super().__init__(job, problem)
+        self.job = job
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.job}.perform() cannot take these arguments: {self.problem}."
+
+
+class PayloadTooLarge(JobQueueError, ValueError):
+    """A payload is over the limit. Sizes are in bytes."""
+
+    def __init__(self, job: str, size: int, limit: int) -> None:
+        super().__init__(job, size, limit)
+        self.job = job
+        self.size = size
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return (
+            f"The payload of {self.job!r} is {self.size:,} bytes, over the limit of "
+            f"{self.limit:,}: pass a key and load the data in the job, or raise "
+            f"JOBQUEUE['MAX_PAYLOAD']."
+        )
+
+
+class InvalidQueueName(JobQueueError, ValueError):
+    """A queue's name is empty, too long or has a character that is not allowed."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} is not a queue name: use 1 to 64 of the characters A-Z, a-z, 0-9, "
+            f"'_', '.' and '-'."
+        )
+
+
+class InvalidSchedule(JobQueueError, ValueError):
+    """A time or a delay that is none."""
+
+    def __init__(self, value: object, way_out: str) -> None:
+        super().__init__(value, way_out)
+        self.value = value
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return f"{self.value!r} is not a time to run at: {self.way_out}."
+
+
+class InvalidOption(JobQueueError, ValueError):
+    """An option of a job, or of ``Job.set()``, has a value that it cannot have."""
+
+    def __init__(self, option: str, value: object, way_out: str) -> None:
+        super().__init__(option, value, way_out)
+        self.option = option
+        self.value = value
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return f"{self.option}={self.value!r} is not possible: {self.way_out}."
+
+
+# What lies in Redis --------------------------------------------------------
+
+
+class InvalidPayload(JobQueueError, ValueError):
+    """Bytes taken from a queue are not a job."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"Not a job: {self.problem}."
+
+
+class UnknownJob(JobQueueError, LookupError):
+    """No registered job class has this wire name. Nothing is imported to find one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} is not a registered job: deploy the app that defines it, or give its "
+            f"class the wire_name {self.name!r}."
+        )
+
+
+class PoisonPill(JobQueueError):
+    """A job was running each time when its worker process died."""
+
+    def __init__(self, crashes: int) -> None:
+        super().__init__(crashes)
+        self.crashes = crashes
+
+    def __str__(self) -> str:
+        return f"killed its worker {self.crashes} times"
+
+
+# The worker's start --------------------------------------------------------
+
+
+class BootError(JobQueueError):
+    """The worker cannot start, and trying again will not help. ``exit_code`` is the process's."""
+
+    exit_code = 1
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class InvalidJobClasses(BootError):
+    """Job classes contradict each other."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = list(problems)
+
+    def __reduce__(self) -> tuple[type, tuple[list[str]]]:
+        return type(self), (self.problems,)
+
+
+# Control flow: raised by a job on purpose, never a failure -----------------
+
+
+class Snooze(JobQueueError):
+    """
+    Raised by a job to be run again later; no attempt is spent. Not a failure.
+
+    ``delay`` is in seconds, or a ``timedelta`` (kept as seconds).
+    """
+
+    def __init__(self, delay: object) -> None:
+        seconds = delay.total_seconds() if hasattr(delay, "total_seconds") else delay
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise InvalidSchedule(delay, "Snooze takes seconds or a timedelta")
+        if not 0 <= seconds < float("inf"):
+            raise InvalidSchedule(delay, "Snooze takes zero or more seconds")
+        super().__init__(seconds)
+        self.delay = float(seconds)
+
+    def __str__(self) -> str:
+        return f"again in {self.delay:g} s"
+
+
+class Discard(JobQueueError):
+    """Raised by a job to end for good without success. Counted, death hooks run. Not a failure."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason or "discarded"
+
+
+class Skip(JobQueueError):
+    """Raised by a job that finds nothing to do: acknowledged and counted. Not a failure."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason or "skipped"

@@ -1,0 +1,261 @@
+"""The wire format: what a job looks like in Redis, in Sidekiq's layout, and nowhere else spelt."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django_jobqueue import clock
+from django_jobqueue.exceptions import InvalidPayload, InvalidQueueName
+
+#: What a queue may be called.
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+#: Characters kept of an error's message, as Sidekiq does.
+MESSAGE_LIMIT = 10_000
+
+#: Retries of ``retry = True`` where the settings say nothing, as Sidekiq's.
+DEFAULT_RETRIES = 25
+
+_encode = json.JSONEncoder(
+    separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=True
+).encode
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+
+
+def new_jid() -> str:
+    """Return a new job id: 24 lower-case hex digits, 96 random bits."""
+    return os.urandom(12).hex()
+
+
+def check_queue_name(name: object) -> str:
+    """Return ``name`` if a queue may be called so. Raises: InvalidQueueName."""
+    if isinstance(name, str) and QUEUE_NAME.fullmatch(name):
+        return name
+    raise InvalidQueueName(name)
+
+
+def dump_json(value: Any) -> str:
+    """
+    Return ``value`` as JSON in the bytes that Ruby's ``JSON.generate`` would write.
+
+    Raises: ValueError for NaN and infinities, TypeError for what JSON has not.
+    """
+    return _encode(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """
+    One job as it travels: a mapping of Sidekiq's fields that is never changed in place.
+
+    ``fields`` keeps the order and the unknown keys of what was read, so that a
+    move through us loses nothing that another program wrote. Only the
+    properties below have a meaning to us; each checks the type of what it reads
+    and falls back to the default that it documents.
+    """
+
+    fields: Mapping[str, Any]
+
+    @classmethod
+    def decode(cls, raw: bytes | str) -> Payload:
+        """
+        Read a job from the bytes of a Redis entry.
+
+        Raises: InvalidPayload when it is not UTF-8, not JSON, not an object, or
+        its class, args or jid are missing or of another type. Nothing is imported.
+        """
+        try:
+            fields = _decode(raw.decode() if isinstance(raw, bytes) else raw)
+        except UnicodeDecodeError as error:
+            raise InvalidPayload(f"not UTF-8 ({error.reason} at byte {error.start})") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidPayload(f"not JSON ({error})") from None
+        if type(fields) is not dict:
+            raise InvalidPayload(f"a JSON {type(fields).__name__}, not an object")
+        name, args, jid = fields.get("class"), fields.get("args"), fields.get("jid")
+        if type(name) is not str or not name:
+            raise InvalidPayload(f"'class' is {_shown(name)}, not a name")
+        if type(args) is not list:
+            raise InvalidPayload(f"'args' is {_shown(args)}, not an array")
+        if type(jid) is not str or not 0 < len(jid) <= 64:
+            raise InvalidPayload(f"'jid' is {_shown(jid)}, not an id")
+        return cls(fields)
+
+    def encode(self) -> bytes:
+        """
+        Return the bytes that stand in Redis.
+
+        Raises: TypeError or ValueError for what is not JSON.
+        """
+        text = _encode(self.fields)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            # Lone surrogates, pushed by others: only escapes can hold them.
+            return json.dumps(self.fields, separators=(",", ":"), allow_nan=False).encode()
+
+    def replace(self, **changes: Any) -> Payload:
+        """Return a copy with these fields set; a value of ``None`` removes the field."""
+        fields = {**self.fields, **changes}
+        for name, value in changes.items():
+            if value is None:
+                del fields[name]
+        return Payload(fields)
+
+    @property
+    def job_class(self) -> str:
+        """The wire name of the job's class."""
+        return self.fields["class"]  # type: ignore[no-any-return]
+
+    @property
+    def jid(self) -> str:
+        """The job's id."""
+        return self.fields["jid"]  # type: ignore[no-any-return]
+
+    @property
+    def args(self) -> list[Any]:
+        """The arguments of ``perform``, as JSON holds them."""
+        return self.fields["args"]  # type: ignore[no-any-return]
+
+    @property
+    def queue(self) -> str:
+        """The queue to run in; ``default`` where the field is missing or no name of a queue."""
+        name = self.fields.get("queue")
+        return name if type(name) is str and QUEUE_NAME.fullmatch(name) else "default"
+
+    @property
+    def retry_queue(self) -> str | None:
+        """The queue that retries go to, where it is another one."""
+        name = self.fields.get("retry_queue")
+        return name if type(name) is str and QUEUE_NAME.fullmatch(name) else None
+
+    @property
+    def retry(self) -> bool | int:
+        """True, False or the number of retries; True for anything else, as Sidekiq reads it."""
+        value = self.fields.get("retry", True)
+        if type(value) is bool:
+            return value
+        return max(value, 0) if type(value) is int else True
+
+    @property
+    def retry_for(self) -> float | None:
+        """Seconds from the first failure in which to retry, instead of a count."""
+        return _positive(self.fields.get("retry_for"))
+
+    @property
+    def retry_count(self) -> int | None:
+        """How many retries were begun: None before the first failure, 0 after it."""
+        value = self.fields.get("retry_count")
+        return value if type(value) is int and value >= 0 else None
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        count = self.retry_count
+        return 1 if count is None else count + 2
+
+    @property
+    def dead(self) -> bool:
+        """Whether the job goes to the dead set when it has failed for good."""
+        return self.fields.get("dead") is not False
+
+    @property
+    def backtrace(self) -> bool | int:
+        """Whether, or how many lines of, the traceback travel with a failure."""
+        value = self.fields.get("backtrace", False)
+        return value if type(value) in (bool, int) else False
+
+    @property
+    def tags(self) -> list[str]:
+        """Labels for people."""
+        value = self.fields.get("tags")
+        return [str(tag) for tag in value] if type(value) is list else []
+
+    @property
+    def expires_in(self) -> float | None:
+        """Seconds after which a job that has not started is not wanted any more."""
+        return _positive(self.fields.get("expires_in"))
+
+    @property
+    def crashes(self) -> int:
+        """How often the job was taken back from a dead process."""
+        value = self.fields.get("crashes")
+        return value if type(value) is int and value > 0 else 0
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """What middleware let travel with the job (Sidekiq's ``cattr``)."""
+        value = self.fields.get("cattr")
+        return dict(value) if type(value) is dict else {}
+
+    def time(self, name: str) -> float | None:
+        """
+        Return one of the ``*_at`` fields in epoch seconds.
+
+        Read by the type that JSON gives it: an integer is milliseconds, a float
+        is seconds as Sidekiq wrote them before 8.0.
+        """
+        value = self.fields.get(name)
+        if type(value) is int:
+            return value / 1000
+        return value if type(value) is float else None
+
+
+def stamp(at: float | None = None, *, unit: str = "milliseconds") -> int | float:
+    """Return a moment (epoch seconds; default now) as a ``*_at`` field holds it."""
+    moment = clock.now() if at is None else at
+    return moment if unit == "seconds" else int(moment * 1000)
+
+
+def printable(text: str) -> str:
+    """Return text for a log line: control characters escaped, so that one entry stays one line."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def wrap_invalid(raw: bytes, queue: str) -> Payload:
+    """
+    Return an entry for the dead set that carries bytes which are no job.
+
+    They are kept as base64 in ``raw``, to the byte, for an operator to look at
+    and push again.
+    """
+    return Payload(
+        {
+            "class": "InvalidPayload",
+            "args": [],
+            "jid": new_jid(),
+            "queue": queue,
+            "retry": False,
+            "raw": base64.b64encode(raw).decode(),
+        }
+    )
+
+
+def unwrap_invalid(payload: Payload) -> bytes | None:
+    """Return the bytes that ``wrap_invalid`` kept; None for an ordinary job."""
+    raw = payload.fields.get("raw")
+    if payload.job_class != "InvalidPayload" or type(raw) is not str:
+        return None
+    return base64.b64decode(raw)
+
+
+def _positive(value: Any) -> float | None:
+    if type(value) in (int, float) and 0 < value < float("inf"):
+        return float(value)
+    return None
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else f"of type {type(value).__name__}"
