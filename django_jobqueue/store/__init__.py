@@ -1,0 +1,1 @@
+"""The cellar: everything that knows Redis, and nothing that knows Django."""

@@ -1,0 +1,97 @@
+"""The sorted sets: jobs that wait for a time, and jobs that died."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django_jobqueue.store.keys import Keys
+from django_jobqueue.store.link import Link, scored
+
+#: The verbs of a due entry (see lua/promote.lua).
+PUSH, LATER, DROP = "push", "later", "drop"
+
+#: The sets that due jobs are promoted from, in the order of ``Due.entries``.
+SCHEDULE, RETRY = "schedule", "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Entries whose time has come, by set, and the seconds until the earliest of all (or None)."""
+
+    earliest: float | None
+    entries: dict[str, list[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """
+    What becomes of one due entry.
+
+    ``old`` as it was read; ``new`` what is written; ``queue`` for a push;
+    ``delay`` in seconds for later.
+    """
+
+    verb: str
+    old: bytes
+    new: bytes = b""
+    queue: str = ""
+    delay: float = 0.0
+
+
+class Sets:
+    """Read and promote what is due; look at the sets."""
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self._link = link
+        self._keys = keys
+
+    def due(self, limit: int = 100) -> Due:
+        """Return up to ``limit`` due entries of each set, the longest overdue first."""
+        keys = self._keys
+        earliest, scheduled, retries = self._link.script(
+            "due", [keys.schedule, keys.retry], [limit]
+        )
+        return Due(float(earliest) if earliest else None, {SCHEDULE: scheduled, RETRY: retries})
+
+    def promote(self, name: str, promotions: Sequence[Promotion]) -> tuple[int, dict[int, str]]:
+        """
+        Move due entries out of the schedule or the retry set, each at most once.
+
+        Returns how many were moved by this call, and why Redis refused others,
+        by their index.
+        """
+        keys = self._keys
+        key_names = [self._set(name), keys.queues]
+        arguments: list[str | bytes | int | float] = []
+        for promotion in promotions:
+            number: int | float = promotion.delay
+            if promotion.verb == PUSH:
+                key_names.append(keys.queue(promotion.queue))
+                number = len(key_names)
+            arguments += (
+                promotion.old, promotion.verb, number, promotion.new, promotion.queue,
+            )  # fmt: skip
+        moved, refused = self._link.script("promote", key_names, arguments)
+        it = iter(refused)
+        return moved, {n - 1: why.decode(errors="replace") for n, why in zip(it, it, strict=True)}
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of entries of ``schedule``, ``retry`` and ``dead``."""
+        names = ("schedule", "retry", "dead")
+        replies = self._link.pipeline([("ZCARD", self._set(name)) for name in names])
+        return dict(zip(names, replies, strict=True))
+
+    def page(self, name: str, start: int = 0, count: int = 100) -> list[tuple[bytes, float]]:
+        """Return entries of a set and their scores (epoch seconds), the earliest first."""
+        found = self._link.call("ZRANGE", self._set(name), start, start + count - 1, "WITHSCORES")
+        return scored(found)
+
+    def lead(self, token: str, term: float) -> bool:
+        """Become or stay the leader for ``term`` seconds; return whether we are."""
+        return bool(self._link.script("lead", [self._keys.leader], [token, int(term * 1000)]))
+
+    def _set(self, name: str) -> str:
+        return {
+            "schedule": self._keys.schedule, "retry": self._keys.retry, "dead": self._keys.dead,
+        }[name]  # fmt: skip

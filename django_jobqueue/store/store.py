@@ -1,0 +1,76 @@
+"""One Redis with its drawers: what the rest of the house sees of the cellar."""
+
+from __future__ import annotations
+
+from django_jobqueue.store.claims import Claims
+from django_jobqueue.store.keys import Keys
+from django_jobqueue.store.link import Link
+from django_jobqueue.store.processes import Processes
+from django_jobqueue.store.queues import Queues
+from django_jobqueue.store.server import Server
+from django_jobqueue.store.sets import Sets
+from django_jobqueue.store.stats import Stats
+from django_jobqueue.store.waiter import Waiter
+
+DAY = 86_400.0
+
+
+class Store:
+    """
+    One Redis, by URL (``redis://``, ``rediss://``, ``unix://``), under one key prefix.
+
+    Opens no socket before the first call. Safe to share between threads, not
+    across a fork. ``timeout`` is for each reply, in seconds; ``dead_entries``
+    and ``dead_age`` (seconds) bound the dead set.
+
+    Raises, from every drawer: StoreUnavailable, StoreFull, StoreRefused.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "",
+        timeout: float = 2.0,
+        dead_entries: int = 10_000,
+        dead_age: float = 180 * DAY,
+        connections: int | None = None,
+    ) -> None:
+        self._url = url
+        self._limits = (dead_entries, dead_age)
+        self._link = Link(url, timeout=timeout, connections=connections)
+        self.keys = Keys(prefix)
+        self.queues = Queues(self._link, self.keys)
+        self.claims = Claims(self._link, self.keys, dead_entries=dead_entries, dead_age=dead_age)
+        self.sets = Sets(self._link, self.keys)
+        self.processes = Processes(self._link, self.keys)
+        self.stats = Stats(self._link, self.keys)
+        self.server = Server(self._link)
+
+    @property
+    def address(self) -> str:
+        """Where the server is, for people: never with a user or password."""
+        return self._link.address
+
+    def dedicated(self, *, timeout: float = 5.0) -> Store:
+        """Return the same store over connections of its own, for one duty of a worker."""
+        entries, age = self._limits
+        return Store(
+            self._url,
+            prefix=self.keys.prefix,
+            timeout=timeout,
+            dead_entries=entries,
+            dead_age=age,
+        )
+
+    def waiter(self, wake: int) -> Waiter:
+        """Return what waits for a push or for the file descriptor ``wake`` to be readable."""
+        return Waiter(self._link, self.keys, wake)
+
+    def ping(self) -> None:
+        """Ask whether the server is there. Raises: StoreUnavailable."""
+        self._link.call("PING")
+
+    def close(self) -> None:
+        """Close every connection. The next call opens new ones."""
+        self._link.close()
