@@ -1,0 +1,20 @@
+"""How Django meets the app: job modules are found, checks are registered. No Redis, no SQL."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+
+class JobQueueConfig(AppConfig):
+    """The app ``django_jobqueue``."""
+
+    name = "django_jobqueue"
+    verbose_name = _("Job queue")
+
+    def ready(self) -> None:
+        """Import ``jobs`` and ``tasks`` of every installed app, so that their classes are known."""
+        from django_jobqueue import checks  # noqa: F401  registers the checks
+
+        autodiscover_modules("jobs", "tasks")

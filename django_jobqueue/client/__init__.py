@@ -1,0 +1,1 @@
+"""The way in: from a payload, through the client middleware, to an outlet."""

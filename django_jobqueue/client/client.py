@@ -1,0 +1,93 @@
+"""Push payloads: through the client middleware, checked and encoded, at once or on commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from django.core.signals import setting_changed
+from django.db import DEFAULT_DB_ALIAS
+from django.utils.module_loading import import_string
+
+from django_jobqueue.chain import nest
+from django_jobqueue.client.arguments import check_arguments
+from django_jobqueue.client.commit import hold_until_commit
+from django_jobqueue.client.middleware import Push
+from django_jobqueue.client.outlet import Entry
+from django_jobqueue.client.send import send
+from django_jobqueue.conf import get_settings
+from django_jobqueue.exceptions import ArgumentNotSerializable, PayloadTooLarge
+from django_jobqueue.payload import Payload
+from django_jobqueue.signals import job_refused, tell
+
+
+def push(
+    jobs: Iterable[tuple[Payload, float | None]], *, on_commit: bool | str = True
+) -> list[Payload | None]:
+    """
+    Push payloads, each with its time (epoch seconds; None for now), in one round trip.
+
+    Returns what was accepted, aligned; None where a middleware refused. With
+    ``on_commit`` (True, or the alias of a database), and inside a transaction
+    there, the jobs are checked now and written when it commits.
+
+    Raises: ArgumentNotSerializable, PayloadTooLarge, what a middleware raises
+    (then nothing is pushed); StoreUnavailable, EnqueueError.
+    """
+    chain = client_chain()
+    limit = get_settings().max_payload
+    answers: list[Payload | None] = []
+    entries: list[Entry] = []
+    for payload, at in jobs:
+        accepted = chain(payload)
+        answers.append(accepted)
+        if accepted is None:
+            tell(job_refused, None, payload=payload)
+        else:
+            entries.append(Entry(accepted, encode(accepted, limit), at))
+    if not entries:
+        return answers
+    alias = DEFAULT_DB_ALIAS if on_commit is True else on_commit
+    if not (alias and hold_until_commit(entries, alias)):
+        send(entries)
+    return answers
+
+
+def encode(payload: Payload, limit: int) -> bytes:
+    """
+    Return a payload's bytes, checked for strict JSON and size (``limit`` in bytes).
+
+    Raises: ArgumentNotSerializable, PayloadTooLarge.
+    """
+    check_arguments(payload.args)
+    try:
+        raw = payload.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentNotSerializable(
+            "the payload", f"cannot be written as JSON ({error})", "see what a middleware put there"
+        ) from error
+    if len(raw) > limit:
+        raise PayloadTooLarge(payload.job_class, len(raw), limit)
+    return raw
+
+
+@cache
+def client_chain() -> Push:
+    """Return the client middleware of the settings as one call, the first outermost."""
+    layers: Sequence[Callable[[Push], Push]] = [
+        import_string(path) for path in get_settings().client_middleware
+    ]
+    return nest(layers, _accept)
+
+
+def _accept(payload: Payload) -> Payload | None:
+    return payload
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    if setting == "JOBQUEUE":
+        client_chain.cache_clear()
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="django_jobqueue.client")

@@ -1,0 +1,64 @@
+"""Hold pushes until the transaction around them commits, and send them together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from django_jobqueue.client.outlet import Entry
+from django_jobqueue.client.send import send
+from django_jobqueue.conf import get_settings
+from django_jobqueue.exceptions import JobQueueError
+
+logger = logging.getLogger("django_jobqueue.client")
+
+
+class _Batch:
+    """The pushes of one transaction that share a fate: the same savepoints are around them."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.sent = False
+
+    def send(self) -> None:
+        self.sent = True
+        entries, self.entries = self.entries, []
+        try:
+            send(entries)
+        except JobQueueError as error:
+            if get_settings().on_commit_errors == "raise":
+                raise
+            logger.error(
+                "The transaction stands, and %d job(s) of it were not enqueued: %s. First jid %s.",
+                len(entries), error, entries[0].payload.jid,
+            )  # fmt: skip
+
+
+def hold_until_commit(entries: Sequence[Entry], alias: str) -> bool:
+    """
+    Keep entries until the transaction on ``alias`` commits.
+
+    Returns False, and keeps nothing, outside a transaction. All pushes of a
+    transaction go out in one round trip; those under a savepoint of their own
+    in one of theirs, so that a rolled-back savepoint takes just its own along.
+    """
+    connection = transaction.get_connection(alias)
+    if not connection.in_atomic_block:
+        return False
+    _batch(connection, alias).entries.extend(entries)
+    return True
+
+
+def _batch(connection: BaseDatabaseWrapper, alias: str) -> _Batch:
+    """Return the open batch of the present savepoints, registered with Django."""
+    savepoints = set(connection.savepoint_ids)
+    for hook in reversed(connection.run_on_commit):
+        owner = getattr(hook[1], "__self__", None)
+        if isinstance(owner, _Batch) and hook[0] == savepoints and not owner.sent:
+            return owner
+    batch = _Batch()
+    transaction.on_commit(batch.send, using=alias)
+    return batch

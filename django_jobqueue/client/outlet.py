@@ -1,0 +1,106 @@
+"""Where a push ends: in Redis, or in a test's box. Swapped as Django swaps mail backends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
+
+from django_jobqueue.conf import get_settings
+from django_jobqueue.connection import store
+from django_jobqueue.exceptions import EnqueueError, StoreFull, StoreRefused
+from django_jobqueue.payload import Payload
+
+#: The short names that ``JOBQUEUE["OUTLET"]`` may have.
+OUTLETS = {
+    "redis": "django_jobqueue.client.outlet.RedisOutlet",
+    "fake": "django_jobqueue.testing.fake.FakeOutlet",
+    "inline": "django_jobqueue.worker.inline.InlineOutlet",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One accepted job: its payload, the bytes of it, and when it is to run (epoch s; None: now)."""
+
+    payload: Payload
+    raw: bytes
+    at: float | None = None
+
+
+class Outlet(Protocol):
+    """Takes accepted jobs. All of them or, with an exception, none."""
+
+    def push(self, entries: Sequence[Entry]) -> None:
+        """Hand the jobs over, the first of a queue to run first."""
+
+
+class RedisOutlet:
+    """Writes jobs to Redis, in one round trip."""
+
+    def push(self, entries: Sequence[Entry]) -> None:
+        """
+        Write the jobs.
+
+        Raises: StoreUnavailable when Redis cannot be reached (it may have
+        taken the jobs), EnqueueError when it refused them.
+        """
+        queues: dict[str, list[bytes]] = {}
+        scheduled: list[tuple[float, bytes]] = []
+        for entry in entries:
+            if entry.at is None:
+                queues.setdefault(entry.payload.queue, []).append(entry.raw)
+            else:
+                scheduled.append((entry.at, entry.raw))
+        try:
+            store().queues.push(queues, scheduled)
+        except StoreFull as error:
+            raise EnqueueError(
+                f"Redis is out of memory, the job was not enqueued: raise maxmemory or let the "
+                f"workers drain. {error}"
+            ) from error
+        except StoreRefused as error:
+            raise EnqueueError(f"Redis refused the job: {error}") from error
+
+
+_chosen: Outlet | None = None
+_overridden: list[Outlet] = []
+
+
+def outlet() -> Outlet:
+    """Return where pushes go now: the innermost ``use_outlet``, else what the settings name."""
+    global _chosen
+    if _overridden:
+        return _overridden[-1]
+    if _chosen is None:
+        _chosen = make_outlet(get_settings().outlet)
+    return _chosen
+
+
+def make_outlet(name: str) -> Outlet:
+    """Return a new outlet by its short name or dotted path."""
+    made: Outlet = import_string(OUTLETS.get(name, name))()
+    return made
+
+
+@contextlib.contextmanager
+def use_outlet(other: Outlet) -> Iterator[Outlet]:
+    """Send all pushes of this process to another outlet for a while."""
+    _overridden.append(other)
+    try:
+        yield other
+    finally:
+        _overridden.remove(other)
+
+
+def _on_setting_changed(*, setting: str, **_: Any) -> None:
+    global _chosen
+    if setting == "JOBQUEUE":
+        _chosen = None
+
+
+setting_changed.connect(_on_setting_changed, dispatch_uid="django_jobqueue.outlet")

@@ -1,0 +1,1 @@
+"""What a user writes: a class with options and ``perform``."""

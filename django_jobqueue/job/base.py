@@ -1,0 +1,434 @@
+"""The class that every job derives from, and the calls that enqueue it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django_jobqueue import clock
+from django_jobqueue.client.client import push
+from django_jobqueue.client.outlet import make_outlet
+from django_jobqueue.client.results import BulkResult, EnqueueResult, Status
+from django_jobqueue.conf import get_settings
+from django_jobqueue.exceptions import InvalidOption, InvalidSchedule
+from django_jobqueue.job.attempt import Attempt
+from django_jobqueue.job.options import Arity, check_option, to_seconds
+from django_jobqueue.job.times import after, moment, seconds
+from django_jobqueue.payload import Payload, new_jid, stamp
+from django_jobqueue.retry import Verdict
+
+Delay = timedelta | float
+When = datetime | float
+Row = Sequence[Any]
+
+#: Jobs in one round trip of a bulk: to run now, and for later.
+BATCH = 1000
+SCHEDULED_BATCH = 250
+
+
+class Job:
+    """
+    One kind of background work: options as class attributes, and ``perform``.
+
+    ::
+
+        class BackupJob(Job):
+            queue = "backups"
+            retry = 5
+
+            def perform(self, database_id: int) -> None:
+                ...
+
+        BackupJob.perform_async(7)
+
+    Arguments are plain JSON. A job may run more than once (a worker can be
+    killed between its work and its word), so ``perform`` must bear that.
+    Subclasses inherit options; a class with ``abstract = True`` of its own is
+    never run.
+    """
+
+    #: Where the jobs wait.
+    queue: ClassVar[str] = "default"
+    #: How often a failed job is tried again: True for 25 times, a number, 0 for
+    #: none (then it is dead), False for none and no trace of it.
+    retry: ClassVar[bool | int] = True
+    #: Retry for this long after the first failure, instead of a number of times.
+    retry_for: ClassVar[Delay | None] = None
+    #: The queue that retries go to; None for the same.
+    retry_queue: ClassVar[str | None] = None
+    #: Whether a job that failed for good is kept in the dead set.
+    dead: ClassVar[bool] = True
+    #: How many lines of the traceback travel with a failed job; True for 50.
+    backtrace: ClassVar[bool | int] = False
+    #: Labels for people.
+    tags: ClassVar[Sequence[str]] = ()
+    #: Do not start the job any more when it has waited for longer.
+    expires_in: ClassVar[Delay | None] = None
+    #: How long an attempt should take: see ``time_left``. Nothing is interrupted.
+    timeout: ClassVar[Delay | None] = None
+    #: Wait for the commit of the transaction around the call: of the default
+    #: database (True), of another one (its alias), or not at all (False).
+    on_commit: ClassVar[bool | str] = True
+    #: The class's name in Redis; None for its dotted path. Not inherited.
+    wire_name: ClassVar[str | None] = None
+    #: Whether the class only serves others to derive from. Not inherited.
+    abstract: ClassVar[bool] = True
+
+    #: Answers of ``retry_in``: end without a trace, or go to the dead set.
+    DISCARD: ClassVar[Verdict] = Verdict.DISCARD
+    KILL: ClassVar[Verdict] = Verdict.KILL
+
+    #: Counts definitions, so that the registry knows when to look again.
+    definitions: ClassVar[int] = 0
+    _arity: ClassVar[Arity]
+    _attempt: Attempt
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.abstract = bool(cls.__dict__.get("abstract", False))
+        cls._arity = Arity.of(cls.perform)
+        Job.definitions += 1
+
+    # What a user writes --------------------------------------------------------
+
+    def perform(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the work. Raise to fail; see also ``Snooze``, ``Discard`` and ``Skip``."""
+        raise NotImplementedError(f"{type(self).__qualname__} has no perform()")
+
+    def retry_in(self, count: int, error: BaseException) -> Delay | Verdict | None:
+        """
+        Return the delay before retry ``count`` (0 is the first), or what else to do.
+
+        Seconds or a timedelta (some jitter is added), ``Job.DISCARD``,
+        ``Job.KILL``, or None for the default curve.
+        """
+        return None
+
+    def on_exhausted(self, error: BaseException) -> None:
+        """Do something when the job has failed for good. Runs before the job is moved."""
+
+    # What a worker calls -----------------------------------------------------------
+
+    @classmethod
+    def for_attempt(cls, attempt: Attempt) -> Job:
+        """
+        Return the job ready for one run.
+
+        Raises: InvalidArguments when the payload's do not fit ``perform``.
+        """
+        cls._arity.check(cls.__qualname__, attempt.payload.args)
+        job = cls()
+        job._attempt = attempt
+        return job
+
+    def run(self) -> Any:
+        """Call ``perform``, to its end where it is ``async def``. Innermost of the server chain."""
+        self._attempt.performed = True
+        result = self.perform(*self._attempt.payload.args)
+        if inspect.iscoroutine(result):
+            return asyncio.run(result)
+        return result
+
+    # What a running job may ask --------------------------------------------------
+
+    @property
+    def payload(self) -> Payload:
+        """The job as it travelled."""
+        return self._attempt.payload
+
+    @property
+    def jid(self) -> str:
+        """The job's id: the same in every attempt."""
+        return self._attempt.payload.jid
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._attempt.payload.attempt
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the worker wants to stop: save your progress and raise ``Snooze(0)``."""
+        return self._attempt.stopping()
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until ``timeout``, negative beyond it; None without one."""
+        limit = type(self).timeout
+        if limit is None:
+            return None
+        return self._attempt.started + to_seconds(limit) - clock.monotonic()
+
+    # Enqueueing --------------------------------------------------------------------
+
+    @classmethod
+    def set(cls, **options: Any) -> BoundJob:
+        """
+        Return the job with other options for one call; see ``BoundJob``.
+
+        Raises: InvalidOption for a name or a value that cannot be.
+        """
+        return BoundJob(cls, {}).set(**options)
+
+    @classmethod
+    def perform_async(cls, *args: Any) -> str | None:
+        """Enqueue to run as soon as possible; see ``BoundJob.perform_async``."""
+        return BoundJob(cls, {}).perform_async(*args)
+
+    @classmethod
+    def perform_in(cls, delay: Delay, *args: Any) -> str | None:
+        """Enqueue to run after a delay; see ``BoundJob.perform_in``."""
+        return BoundJob(cls, {}).perform_in(delay, *args)
+
+    @classmethod
+    def perform_at(cls, when: When, *args: Any) -> str | None:
+        """Enqueue to run at a time; see ``BoundJob.perform_at``."""
+        return BoundJob(cls, {}).perform_at(when, *args)
+
+    @classmethod
+    def perform_with_jitter(
+        cls, *args: Any, max_wait: Delay = 60, min_wait: Delay = 0
+    ) -> str | None:
+        """Enqueue to run after a random delay; see ``BoundJob.perform_with_jitter``."""
+        return BoundJob(cls, {}).perform_with_jitter(*args, max_wait=max_wait, min_wait=min_wait)
+
+    @classmethod
+    def perform_bulk(
+        cls,
+        rows: Iterable[Row],
+        at: When | Iterable[When] | None = None,
+        spread: Delay | None = None,
+        batch_size: int = BATCH,
+    ) -> BulkResult:
+        """Enqueue one job a row; see ``BoundJob.perform_bulk``."""
+        return BoundJob(cls, {}).perform_bulk(rows, at, spread, batch_size)
+
+    @classmethod
+    def enqueue(cls, *args: Any) -> EnqueueResult:
+        """Enqueue and return all there is to know; see ``BoundJob.enqueue``."""
+        return BoundJob(cls, {}).enqueue(*args)
+
+    @classmethod
+    def perform_inline(cls, *args: Any) -> Any:
+        """Run now, in this thread; see ``BoundJob.perform_inline``."""
+        return BoundJob(cls, {}).perform_inline(*args)
+
+
+Job._arity = Arity.of(Job.perform)
+
+
+def wire_name(cls: type[Job]) -> str:
+    """Return the name by which Redis knows a job class."""
+    own: str | None = cls.__dict__.get("wire_name")
+    return own or f"{cls.__module__}.{cls.__qualname__}"
+
+
+class BoundJob:
+    """
+    A job class with other options, offering every call of the class. Immutable.
+
+    Every call checks the arguments at once: they are JSON natives (int, float,
+    bool, None, str, list, dict with str keys) and fit ``perform``.
+
+    Raises, from every call that enqueues: ArgumentNotSerializable,
+    InvalidArguments, PayloadTooLarge, StoreUnavailable within some two seconds
+    when Redis cannot be reached (it may have taken the job), EnqueueError when
+    Redis refused it, and whatever a client middleware raises.
+    """
+
+    __slots__ = ("_job", "_options")
+
+    def __init__(self, job: type[Job], options: Mapping[str, Any]) -> None:
+        self._job = job
+        self._options = options
+
+    def set(self, **options: Any) -> BoundJob:
+        """
+        Return a copy with other options.
+
+        Those of the class, and ``wait`` (a delay) or ``at`` (a moment) for
+        calls without one of their own.
+
+        Raises: InvalidOption, InvalidSchedule.
+        """
+        for name, value in options.items():
+            if name == "wait":
+                seconds(value)
+            elif name == "at":
+                moment(value)
+            else:
+                check_option(name, value)
+        merged = {**self._options, **options}
+        if "wait" in merged and "at" in merged:
+            raise InvalidOption("at", merged["at"], "give a wait or an at, not both")
+        return BoundJob(self._job, merged)
+
+    def perform_async(self, *args: Any) -> str | None:
+        """
+        Enqueue to run as soon as possible.
+
+        Returns the jid, or None when a client middleware refused. Inside a
+        transaction the jid comes at once and the push with the commit.
+        """
+        return self._push(args, self._at())
+
+    def perform_in(self, delay: Delay, *args: Any) -> str | None:
+        """Enqueue to run after ``delay`` (timedelta or seconds); 0 or less is now."""
+        return self._push(args, after(delay))
+
+    def perform_at(self, when: When, *args: Any) -> str | None:
+        """Enqueue to run at ``when`` (datetime or epoch seconds); the past is now."""
+        return self._push(args, moment(when))
+
+    def perform_with_jitter(
+        self, *args: Any, max_wait: Delay = 60, min_wait: Delay = 0
+    ) -> str | None:
+        """Enqueue to run after a random delay between two bounds (timedelta or seconds)."""
+        return self._push(args, after(_random_delay(min_wait, max_wait)))
+
+    def enqueue(self, *args: Any) -> EnqueueResult:
+        """Enqueue as ``perform_async`` does, and tell how it ended."""
+        jid = self.perform_async(*args)
+        if jid is None:
+            return EnqueueResult(Status.REFUSED, reason="a client middleware refused the push")
+        return EnqueueResult(Status.PUSHED, jid)
+
+    def perform_bulk(
+        self,
+        rows: Iterable[Row],
+        at: When | Iterable[When] | None = None,
+        spread: Delay | None = None,
+        batch_size: int = BATCH,
+    ) -> BulkResult:
+        """
+        Enqueue one job for each row of arguments; rows may be a generator.
+
+        ``at`` is one moment for all or one a row; ``spread`` gives each job a
+        random delay of its own up to that long. A slice of ``batch_size`` jobs
+        (at most 250 of scheduled ones) is one round trip. When a slice fails,
+        those before it stay pushed.
+
+        Returns a list of jid or None, aligned with the rows.
+        """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InvalidOption("batch_size", batch_size, "it is a number from 1 on")
+        if at is not None and spread is not None:
+            raise InvalidOption("spread", spread, "give an at or a spread, not both")
+        timed = at is not None or spread is not None or self._at() is not None
+        size = min(batch_size, SCHEDULED_BATCH) if timed else batch_size
+        times = self._times(at, spread)
+        result = BulkResult()
+        numbered = enumerate(rows)
+        on_commit = self._on_commit()
+        while chunk := list(itertools.islice(numbered, size)):
+            template = self._template()
+            jobs = []
+            for number, row in chunk:
+                if not isinstance(row, (list, tuple)):
+                    raise InvalidOption(
+                        f"rows[{number}]", row, "a row is a list or tuple of arguments, as in (pk,)"
+                    )
+                jobs.append(self._payload(template, row, next(times)))
+            accepted = push(jobs, on_commit=on_commit)
+            result.extend(None if p is None else p.jid for p in accepted)
+        return result
+
+    def perform_inline(self, *args: Any) -> Any:
+        """
+        Run now, in this thread, through the serializer and both middleware chains.
+
+        Returns what ``perform`` returns and raises what it raises; None when a
+        client middleware refused. Nothing reaches Redis.
+        """
+        payload, _ = self._payload(self._template(), args, None)
+        return make_outlet("inline").run(payload)  # type: ignore[attr-defined]
+
+    # ------------------------------------------------------------------------------
+
+    def _push(self, args: tuple[Any, ...], at: float | None) -> str | None:
+        job = self._payload(self._template(), args, at)
+        accepted = push((job,), on_commit=self._on_commit())[0]
+        return None if accepted is None else accepted.jid
+
+    def _at(self) -> float | None:
+        if "wait" in self._options:
+            return after(self._options["wait"])
+        if "at" in self._options:
+            return moment(self._options["at"])
+        return None
+
+    def _on_commit(self) -> bool | str:
+        chosen = self._option("on_commit")
+        if chosen is True:
+            return get_settings().on_commit
+        return chosen  # type: ignore[no-any-return]
+
+    def _option(self, name: str) -> Any:
+        if name in self._options:
+            return self._options[name]
+        return getattr(self._job, name)
+
+    def _template(self) -> dict[str, Any]:
+        """Return the fields that all jobs of one call share, in Sidekiq's order."""
+        get = self._option
+        fields: dict[str, Any] = {
+            "class": wire_name(self._job),
+            "args": None,
+            "jid": None,
+            "queue": get("queue"),
+            "retry": get("retry"),
+        }
+        if (retry_for := get("retry_for")) is not None:
+            fields["retry_for"] = to_seconds(retry_for)
+        if (retry_queue := get("retry_queue")) is not None:
+            fields["retry_queue"] = retry_queue
+        if get("dead") is False:
+            fields["dead"] = False
+        if backtrace := get("backtrace"):
+            fields["backtrace"] = backtrace
+        if tags := get("tags"):
+            fields["tags"] = list(tags)
+        if (expires_in := get("expires_in")) is not None:
+            fields["expires_in"] = to_seconds(expires_in)
+        fields["created_at"] = stamp(unit=get_settings().timestamps)
+        return fields
+
+    def _payload(
+        self, template: dict[str, Any], args: Row, at: float | None
+    ) -> tuple[Payload, float | None]:
+        self._job._arity.check(self._job.__qualname__, tuple(args))
+        fields = {**template, "args": list(args), "jid": new_jid()}
+        if at is None:
+            fields["enqueued_at"] = template["created_at"]
+        return Payload(fields), at
+
+    def _times(
+        self, at: When | Iterable[When] | None, spread: Delay | None
+    ) -> Iterator[float | None]:
+        if spread is not None:
+            longest = seconds(spread, "a spread")
+            if longest < 0:
+                raise InvalidSchedule(spread, "a spread is zero or longer")
+            while True:
+                yield after(random.uniform(0, longest))
+        elif at is None:
+            yield from itertools.repeat(self._at())
+        elif isinstance(at, Iterable):
+            yield from map(moment, at)
+            raise InvalidSchedule(at, "it has fewer times than there are rows")
+        else:
+            yield from itertools.repeat(moment(at))
+
+
+def _random_delay(least: Delay, most: Delay) -> float:
+    low, high = seconds(least, "min_wait"), seconds(most, "max_wait")
+    if not 0 <= low <= high:
+        raise InvalidSchedule(
+            most, f"max_wait is at least min_wait, {least!r}, and that at least 0"
+        )
+    return random.uniform(low, high)

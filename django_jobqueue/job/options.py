@@ -1,0 +1,146 @@
+"""The options of a job class: how they are checked, and how they go into a payload."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django_jobqueue.exceptions import InvalidArguments, InvalidOption
+from django_jobqueue.payload import QUEUE_NAME
+
+_Check = Callable[[Any], "str | None"]
+
+
+def _queue(value: Any) -> str | None:
+    if isinstance(value, str) and QUEUE_NAME.fullmatch(value):
+        return None
+    return "a queue's name has 1 to 64 of the characters A-Z, a-z, 0-9, '_', '.' and '-'"
+
+
+def _optional_queue(value: Any) -> str | None:
+    return None if value is None else _queue(value)
+
+
+def _retry(value: Any) -> str | None:
+    if isinstance(value, bool) or (isinstance(value, int) and value >= 0):
+        return None
+    return "it is True, False or a number of retries from 0 on"
+
+
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "it is True or False"
+
+
+def _backtrace(value: Any) -> str | None:
+    if isinstance(value, bool) or (isinstance(value, int) and value >= 0):
+        return None
+    return "it is True, False or a number of lines"
+
+
+def _duration(value: Any) -> str | None:
+    if value is None:
+        return None
+    length = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(length, (int, float)) and not isinstance(length, bool) and 0 < length < math.inf:
+        return None
+    return "it is None, a timedelta or seconds above 0"
+
+
+def _tags(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)) and all(isinstance(tag, str) for tag in value):
+        return None
+    return "it is a list or tuple of strings"
+
+
+def _on_commit(value: Any) -> str | None:
+    return None if isinstance(value, (bool, str)) else "it is True, False or a database alias"
+
+
+#: What each option may be: a function that returns None, or what is right.
+CHECKS: Mapping[str, _Check] = {
+    "queue": _queue,
+    "retry": _retry,
+    "retry_for": _duration,
+    "retry_queue": _optional_queue,
+    "dead": _flag,
+    "backtrace": _backtrace,
+    "tags": _tags,
+    "expires_in": _duration,
+    "timeout": _duration,
+    "on_commit": _on_commit,
+}
+
+
+def check_option(name: str, value: Any) -> None:
+    """Raise InvalidOption when an option cannot have this value."""
+    check = CHECKS.get(name)
+    if check is None:
+        raise InvalidOption(name, value, f"the options are {', '.join(sorted(CHECKS))}")
+    problem = check(value)
+    if problem:
+        raise InvalidOption(name, value, problem)
+
+
+def option_problems(cls: type) -> list[tuple[str, str]]:
+    """Return what is wrong with a job class, as pairs of a sentence and the way out."""
+    problems = []
+    for name, check in CHECKS.items():
+        value = getattr(cls, name)
+        hint = check(value)
+        if hint:
+            problems.append(
+                (f"{cls.__qualname__}.{name} is {value!r}.", f"{hint[0].upper()}{hint[1:]}.")
+            )
+    wire_name = cls.__dict__.get("wire_name")
+    if wire_name is not None and (
+        not isinstance(wire_name, str) or not wire_name or "|" in wire_name
+    ):
+        problems.append(
+            (f"{cls.__qualname__}.wire_name is {wire_name!r}.", "It is a string without '|'.")
+        )
+    return problems
+
+
+def to_seconds(value: timedelta | float) -> float:
+    """Return a checked duration in seconds."""
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Arity:
+    """How many positional arguments a ``perform`` takes; ``most`` is None for any number."""
+
+    least: int
+    most: int | None
+    signature: inspect.Signature
+
+    @classmethod
+    def of(cls, perform: Callable[..., Any]) -> Arity:
+        """Read it off an unbound ``perform``; ``self`` does not count."""
+        signature = inspect.signature(perform)
+        parameters = list(signature.parameters.values())[1:]
+        signature = signature.replace(parameters=parameters)
+        positional = [
+            p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        least = sum(p.default is p.empty for p in positional)
+        if any(p.kind is p.KEYWORD_ONLY and p.default is p.empty for p in parameters):
+            # Arguments travel as an array: a required keyword can never be given.
+            return cls(1, 0, signature)
+        unbounded = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        return cls(least, None if unbounded else len(positional), signature)
+
+    def check(self, job: str, args: list[Any] | tuple[Any, ...]) -> None:
+        """Raise InvalidArguments when ``perform`` cannot be called with these."""
+        given = len(args)
+        if given >= self.least and (self.most is None or given <= self.most):
+            return
+        try:
+            self.signature.bind(*args)
+        except TypeError as error:
+            raise InvalidArguments(job, f"{error} for perform{self.signature}") from None
+        raise InvalidArguments(job, f"{given} given for perform{self.signature}")

@@ -1,0 +1,62 @@
+"""Turn what a user calls a time or a delay into epoch seconds."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+
+from django_jobqueue import clock
+from django_jobqueue.exceptions import InvalidSchedule
+
+
+def seconds(value: Any, what: str = "a delay") -> float:
+    """
+    Return a duration (``timedelta`` or a number of seconds) in seconds; it may be negative.
+
+    Raises: InvalidSchedule for anything else, also bool, NaN and infinities.
+    """
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise InvalidSchedule(value, f"{what} is a timedelta or a finite number of seconds")
+
+
+def after(delay: Any) -> float | None:
+    """Return the epoch seconds after a delay, None for now or the past."""
+    wait = seconds(delay)
+    return clock.now() + wait if wait > 0 else None
+
+
+def moment(when: Any) -> float | None:
+    """
+    Return the epoch seconds of a datetime or a number, None for now or the past.
+
+    A naive datetime is taken in the current time zone; with USE_TZ a warning is
+    given, as Django does.
+
+    Raises: InvalidSchedule for anything else.
+    """
+    if isinstance(when, datetime):
+        if timezone.is_naive(when):
+            if settings.USE_TZ:
+                warnings.warn(
+                    f"perform_at got the naive datetime {when!r} while time zone support is "
+                    "active; it is taken in the current time zone",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+            when = timezone.make_aware(when)
+        at = when.timestamp()
+    elif isinstance(when, timedelta):
+        raise InvalidSchedule(
+            when, "a moment is a datetime or epoch seconds; for a delay use perform_in"
+        )
+    else:
+        at = seconds(when, "a moment is a datetime or epoch seconds; what is no datetime")
+    return at if at > clock.now() else None
