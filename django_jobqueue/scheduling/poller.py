@@ -1,0 +1,124 @@
+"""Bring jobs whose time has come to their queues, within a second whatever the fleet's size."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from django.db import close_old_connections
+
+from django_jobqueue.client.middleware import Push
+from django_jobqueue.exceptions import InvalidPayload
+from django_jobqueue.payload import Payload, printable, stamp
+from django_jobqueue.service import Outage, Service
+from django_jobqueue.signals import job_refused, tell
+from django_jobqueue.store.sets import DROP, LATER, PUSH, Promotion
+from django_jobqueue.store.store import Store
+
+logger = logging.getLogger("django_jobqueue.worker")
+
+#: Entries of each set that one round promotes.
+PAGE = 100
+
+#: Seconds that a leader sleeps at most, and that its term lasts without a new round.
+NAP = 1.0
+TERM = 3.0
+
+#: Seconds before a job whose middleware raised is tried again.
+HELD_BACK = 60.0
+
+
+class Poller(Service):
+    """
+    Promote due entries of ``schedule`` and ``retry``.
+
+    Every process has one. The leader looks at the earliest score and sleeps
+    until then; the others only ask whether there is still a leader. Entries are
+    read, decided on here, and moved by a script that moves each once, so two
+    leaders or a crash do no harm. The client middleware is asked again.
+    """
+
+    name = "poller"
+
+    def __init__(
+        self,
+        store: Store,
+        token: str,
+        chain: Push,
+        outage: Outage | None = None,
+        *,
+        unit: str = "milliseconds",
+    ) -> None:
+        super().__init__(outage)
+        self._store = store
+        self._token = token
+        self._chain = chain
+        self._unit = unit
+        #: Whether we led in the last round, and whether it found nothing due.
+        self.leads = True
+        self.nothing_due = False
+
+    def tick(self) -> float:
+        """Promote what is due, if we lead; return the seconds to wait."""
+        self.leads = self._store.sets.lead(self._token, TERM)
+        if not self.leads:
+            return random.uniform(NAP, 2 * NAP)
+        return self.promote_due()
+
+    def promote_due(self) -> float:
+        """Promote one page of each set; return the seconds until the next look."""
+        due = self._store.sets.due(PAGE)
+        found = False
+        for name, entries in due.entries.items():
+            if entries:
+                found = True
+                self._promote(name, entries)
+        self.nothing_due = not found
+        if found:
+            return 0.0
+        if due.earliest is None:
+            return NAP
+        return min(NAP, max(0.0, due.earliest))
+
+    def _promote(self, name: str, entries: list[bytes]) -> None:
+        close_old_connections()
+        try:
+            promotions = [self._decide(entry) for entry in entries]
+        finally:
+            close_old_connections()
+        _, refused = self._store.sets.promote(name, promotions)
+        if not refused:
+            return
+        logger.error(
+            "%d due job(s) of %s could not be promoted, they stay: %s",
+            len(refused), name, next(iter(refused.values())),
+        )  # fmt: skip
+        # Out of the way of the others, or the first page would be these for ever.
+        later = [
+            Promotion(LATER, promotions[n].old, promotions[n].old, delay=HELD_BACK) for n in refused
+        ]
+        self._store.sets.promote(name, later)
+
+    def _decide(self, entry: bytes) -> Promotion:
+        try:
+            payload = Payload.decode(entry)
+        except InvalidPayload:
+            # A worker will bury it, with its bytes.
+            return Promotion(PUSH, entry, entry, queue="default")
+        try:
+            accepted = self._chain(payload)
+            if accepted is None:
+                logger.warning(
+                    "%s jid=%s is due, and a client middleware dropped it",
+                    printable(payload.job_class), printable(payload.jid),
+                )  # fmt: skip
+                tell(job_refused, None, payload=payload)
+                return Promotion(DROP, entry)
+            new = accepted.replace(enqueued_at=stamp(unit=self._unit))
+            return Promotion(PUSH, entry, new.encode(), queue=accepted.queue)
+        except BaseException:
+            logger.exception(
+                "%s jid=%s: a client middleware failed, the job is held for %.0f s",
+                printable(payload.job_class), printable(payload.jid), HELD_BACK,
+            )  # fmt: skip
+            return Promotion(LATER, entry, entry, delay=HELD_BACK)

@@ -1,0 +1,209 @@
+"""Run one job and judge how it ended. Knows nothing of Redis, threads or claims."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils.module_loading import import_string
+
+from django_jobqueue import clock
+from django_jobqueue.chain import nest
+from django_jobqueue.conf import Settings
+from django_jobqueue.exceptions import (
+    Discard,
+    InvalidArguments,
+    InvalidPayload,
+    Skip,
+    Snooze,
+    UnknownJob,
+)
+from django_jobqueue.job.attempt import Attempt
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.registry import registry
+from django_jobqueue.payload import Payload, printable, wrap_invalid
+from django_jobqueue.retry import (
+    Decision,
+    Fate,
+    Verdict,
+    bury,
+    decide,
+    error_message,
+    error_name,
+    postpone_unknown,
+)
+from django_jobqueue.signals import job_died, job_retried, job_started, job_succeeded, tell
+from django_jobqueue.store.claims import DISCARDED, EXPIRED, SKIPPED, SNOOZE
+from django_jobqueue.worker.middleware import Perform
+
+logger = logging.getLogger("django_jobqueue.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    How a run ended that was no plain success: a verb of a result, bytes and a delay in seconds.
+
+    ``error`` is what ``perform`` raised, for those who run a job in line.
+    """
+
+    verb: str
+    raw: bytes = b""
+    delay: float = 0.0
+    error: BaseException | None = None
+
+
+class Executor:
+    """
+    Take a payload through the registry, the server middleware and ``perform``.
+
+    Whatever a job raises ends here, as an outcome: also SystemExit and the
+    other exceptions that are no ``Exception``.
+    """
+
+    def __init__(self, settings: Settings, stopping: Callable[[], bool]) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        layers: list[Callable[[Perform], Perform]] = [
+            import_string(path) for path in settings.server_middleware
+        ]
+        self._chain: Perform = nest(layers, _perform)
+        self._registry = registry()
+
+    def run(self, raw: bytes, queue: str) -> Outcome | None:
+        """Run the job in these bytes of a queue; None means that it succeeded."""
+        try:
+            payload = Payload.decode(raw)
+        except InvalidPayload as error:
+            logger.error(
+                "queue %s: %s. Its bytes go to the dead set.", queue, printable(str(error))
+            )
+            return self._outcome(
+                bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
+            )
+        return self.run_payload(payload, queue)[0]
+
+    def run_payload(self, payload: Payload, queue: str) -> tuple[Outcome | None, Any]:
+        """Run a job; return its outcome, and what ``perform`` returned when it succeeded."""
+        unit = self._settings.timestamps
+        job: Job | None = None
+        try:
+            cls = self._registry.get(payload.job_class)
+            if _is_expired(payload):
+                logger.info("%s jid=%s expired before it started", *_names(payload))
+                return Outcome(EXPIRED), None
+            attempt = Attempt(payload, queue, clock.monotonic(), self._stopping)
+            job = cls.for_attempt(attempt)
+        except UnknownJob as error:
+            decision = postpone_unknown(
+                payload, error, window=self._settings.unknown_job_retry_for, unit=unit
+            )
+            return self._failed(None, decision, error), None
+        except InvalidArguments as error:
+            return self._failed(None, bury(payload, error, unit=unit), error, cls), None
+        except BaseException as error:  # out of the class's own __init__
+            return self._failed(None, self._decide(None, payload, error), error, cls), None
+        try:
+            tell(job_started, cls, payload=payload)
+            result = self._chain(job)
+        except BaseException as error:
+            return self._judge(job, payload, error), None
+        if not attempt.performed:
+            logger.info("%s jid=%s skipped by a server middleware", *_names(payload))
+            return Outcome(SKIPPED), None
+        if job_succeeded.receivers:
+            tell(job_succeeded, cls, payload=payload, elapsed=clock.monotonic() - attempt.started)
+        return None, result
+
+    def _judge(self, job: Job, payload: Payload, error: BaseException) -> Outcome:
+        if isinstance(error, Snooze):
+            logger.info("%s jid=%s snoozed for %.1f s", *_names(payload), error.delay)
+            later = payload.replace(enqueued_at=None)
+            return Outcome(SNOOZE, later.encode(), error.delay)
+        if isinstance(error, Skip):
+            logger.info("%s jid=%s skipped: %s", *_names(payload), printable(str(error)))
+            return Outcome(SKIPPED)
+        if isinstance(error, Discard):
+            logger.info("%s jid=%s discarded: %s", *_names(payload), printable(str(error)))
+            self._die(job, type(job), payload, error)
+            return Outcome(DISCARDED, error=error)
+        return self._failed(job, self._decide(job, payload, error), error, type(job))
+
+    def _decide(self, job: Job | None, payload: Payload, error: BaseException) -> Decision:
+        return decide(
+            payload,
+            error,
+            retry_in=None if job is None else _ask_retry_in(job, payload, error),
+            default_retries=self._settings.default_retries,
+            unit=self._settings.timestamps,
+        )
+
+    def _failed(
+        self,
+        job: Job | None,
+        decision: Decision,
+        error: BaseException,
+        cls: type[Job] | None = None,
+    ) -> Outcome:
+        payload = decision.payload
+        what = (*_names(payload), error_name(error), printable(error_message(error)[:500]))
+        trace = error if job is not None else None
+        if decision.fate in (Fate.RETRY, Fate.POSTPONE):
+            logger.warning(
+                "%s jid=%s failed: %s: %s; again in %.0f s", *what, decision.delay, exc_info=trace
+            )
+            tell(job_retried, cls, payload=payload, error=error, delay=decision.delay)
+        else:
+            logger.error("%s jid=%s failed for good: %s: %s", *what, exc_info=trace)
+            self._die(job, cls, payload, error)
+        return self._outcome(decision, error)
+
+    def _die(
+        self, job: Job | None, cls: type[Job] | None, payload: Payload, error: BaseException
+    ) -> None:
+        if job is not None:
+            try:
+                job.on_exhausted(error)
+            except BaseException:
+                logger.exception("%s jid=%s: on_exhausted failed", *_names(payload))
+        tell(job_died, cls, payload=payload, error=error)
+
+    def _outcome(self, decision: Decision, error: BaseException | None = None) -> Outcome:
+        payload = decision.payload
+        if decision.fate in (Fate.RETRY, Fate.POSTPONE):
+            payload = payload.replace(enqueued_at=None)
+        return Outcome(decision.fate.value, payload.encode(), decision.delay, error)
+
+
+def _perform(job: Job) -> Any:
+    return job.run()
+
+
+def _is_expired(payload: Payload) -> bool:
+    limit = payload.expires_in
+    if limit is None:
+        return False
+    since = payload.time("enqueued_at") or payload.time("created_at")
+    return since is not None and clock.now() - since > limit
+
+
+def _ask_retry_in(job: Job, payload: Payload, error: BaseException) -> float | Verdict | None:
+    count = 0 if payload.retry_count is None else payload.retry_count + 1
+    try:
+        answer = job.retry_in(count, error)
+        if answer is None or isinstance(answer, Verdict):
+            return answer
+        delay = answer.total_seconds() if isinstance(answer, timedelta) else float(answer)
+        if not 0 <= delay < float("inf"):
+            raise ValueError(f"retry_in returned {answer!r}: it returns seconds from 0 on")
+        return delay
+    except BaseException:
+        logger.exception("%s jid=%s: retry_in failed; the default is used", *_names(payload))
+        return None
+
+
+def _names(payload: Payload) -> tuple[str, str]:
+    return printable(payload.job_class), printable(payload.jid)

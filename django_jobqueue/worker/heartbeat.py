@@ -1,0 +1,136 @@
+"""The beat: keeps the lease of this process alive, and tells the world what it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from django_jobqueue import clock
+from django_jobqueue.exceptions import InvalidPayload, StoreUnavailable
+from django_jobqueue.payload import Payload, dump_json
+from django_jobqueue.service import Outage, Service
+from django_jobqueue.store.store import Store
+from django_jobqueue.worker.fetcher import Fetcher
+from django_jobqueue.worker.held import Held
+from django_jobqueue.worker.lease import Lease
+from django_jobqueue.worker.options import WorkerOptions
+
+#: Seconds between two beats, at most; a short lease has them closer.
+BEAT = 10.0
+
+#: What somebody may send through Redis, and the signal it stands for.
+REMOTE_SIGNALS = {"TERM": signal.SIGTERM, "TSTP": signal.SIGTSTP, "TTIN": signal.SIGTTIN}
+
+
+def beat_interval(lease: float) -> float:
+    """Return the seconds between two beats of a lease of that many seconds."""
+    return min(BEAT, lease / 4)
+
+
+class Heartbeat(Service):
+    """Beats on a connection and a thread of its own, so that no job and no queue delays it."""
+
+    name = "heartbeat"
+
+    def __init__(
+        self,
+        store: Store,
+        identity: str,
+        options: WorkerOptions,
+        lease: Lease,
+        fetcher: Fetcher,
+        outage: Outage,
+        send_signal: Callable[[int], None],
+    ) -> None:
+        super().__init__(outage)
+        self._store = store
+        self._identity = identity
+        self._options = options
+        self._lease = lease
+        self._fetcher = fetcher
+        self._send_signal = send_signal
+        self._started_at = clock.now()
+        self._rtt_us = 0
+
+    def tick(self) -> float:
+        """Renew the lease, write the record, pass on a signal; return the seconds to the next."""
+        sent_at = clock.monotonic()
+        try:
+            lapsed = self._store.claims.beat(self._identity, self._lease.seconds)
+        except StoreUnavailable:
+            self._lease.broken()
+            raise
+        self._lease.renewed(sent_at, lapsed=lapsed)
+        self._rtt_us = int((clock.monotonic() - sent_at) * 1e6)
+        self._fetcher.doubt()
+        name = self._store.processes.record(self._identity, self._facts(), self._work())
+        if name in REMOTE_SIGNALS:
+            self._send_signal(REMOTE_SIGNALS[name])
+        return beat_interval(self._lease.seconds)
+
+    def _facts(self) -> dict[str, str | int | float]:
+        return {
+            "info": dump_json(self._info()),
+            "concurrency": self._options.concurrency,
+            "busy": len(self._fetcher.running()),
+            "beat": clock.now(),
+            "rtt_us": self._rtt_us,
+            "quiet": "true" if self._fetcher.is_quiet else "false",
+            "rss": _resident_kib(),
+        }
+
+    def _info(self) -> dict[str, object]:
+        queues = self._options.queues
+        host, pid, _ = self._identity.rsplit(":", 2)
+        return {
+            "hostname": host,
+            "started_at": self._started_at,
+            "pid": int(pid),
+            "tag": "",
+            "concurrency": self._options.concurrency,
+            "queues": queues.names,
+            "weights": [queues.weights],
+            "labels": [],
+            "identity": self._identity,
+            "version": "django-jobqueue",
+            "embedded": False,
+            "capsules": {
+                "default": {
+                    "concurrency": self._options.concurrency,
+                    "mode": queues.mode,
+                    "weights": queues.weights,
+                }
+            },
+        }
+
+    def _work(self) -> dict[str, str]:
+        offset = time.time() - time.monotonic()
+        return {
+            held.claim.field: dump_json(
+                {
+                    "queue": held.claim.queue,
+                    "payload": _readable(held),
+                    "run_at": int((held.started or held.since) + offset),
+                }
+            )
+            for held in self._fetcher.running()
+        }
+
+
+def _readable(held: Held) -> str:
+    """Return the payload as text, or nothing where it is none (it will be buried in a moment)."""
+    try:
+        return Payload.decode(held.claim.raw).encode().decode()
+    except InvalidPayload:
+        return "{}"
+
+
+def _resident_kib() -> int:
+    """Return the resident memory of this process in KiB; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+    except OSError:
+        return 0

@@ -1,0 +1,62 @@
+"""Signals of the operating system, turned into bytes on a pipe that a loop can wait for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from types import FrameType
+
+
+class SignalPipe:
+    """
+    Collect signals until somebody reads them.
+
+    Only the number of a signal is written when it comes; what it means happens
+    in a loop, where locks may be taken. Must be made in the main thread.
+    """
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self.descriptor, self._write = os.pipe()
+        os.set_blocking(self.descriptor, False)
+        os.set_blocking(self._write, False)
+        self._numbers = list(signals)
+        for number in self._numbers:
+            signal.signal(number, self._ignore)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+
+    def read(self) -> list[int]:
+        """Return the signals that came since the last call, in order."""
+        try:
+            return list(os.read(self.descriptor, 1024))
+        except BlockingIOError:
+            return []
+
+    def send(self, number: int) -> None:
+        """Act as if this signal had come. May be called from any thread."""
+        os.write(self._write, bytes([number]))
+
+    def close(self) -> None:
+        """Let go of the signals: a forked child collects its own."""
+        signal.set_wakeup_fd(-1)
+        for number in self._numbers:
+            signal.signal(number, signal.SIG_DFL)
+        os.close(self.descriptor)
+        os.close(self._write)
+
+    @staticmethod
+    def _ignore(number: int, frame: FrameType | None) -> None:
+        """A handler there must be, or Python would not write to the pipe."""
+
+
+def stacks() -> str:
+    """Return what every thread is doing, for the log."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    parts = []
+    for ident, frame in sys._current_frames().items():
+        trace = "".join(traceback.format_stack(frame))
+        parts.append(f"thread {names.get(ident, '?')} ({ident})\n{trace}")
+    return "\n".join(parts)
