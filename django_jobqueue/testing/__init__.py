@@ -1,0 +1,7 @@
+"""What a project's own tests use in place of Redis."""
+
+from django_jobqueue.client.outlet import use_outlet
+from django_jobqueue.testing.fake import FakeOutlet
+from django_jobqueue.worker.inline import InlineOutlet
+
+__all__ = ["FakeOutlet", "InlineOutlet", "use_outlet"]
