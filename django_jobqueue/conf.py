@@ -196,8 +196,8 @@ _OPTIONS = (
         "SERVER_MIDDLEWARE",
         validators.middleware,
         (
-            "django_jobqueue.middleware.logging.LogContext",
             "django_jobqueue.middleware.database.DatabaseHygiene",
+            "django_jobqueue.middleware.logging.LogContext",
         ),
     ),
     _Option("ON_COMMIT", validators.alias, True),

@@ -31,6 +31,9 @@ START_TIMEOUT = 30.0
 #: Bytes of a socket's path: macOS allows 104 with the closing zero, Linux 108.
 SOCKET_PATH_LIMIT = 103
 
+#: Guardians that may die without a word before the start is given up.
+START_ATTEMPTS = 5
+
 #: Where sockets go whose directory is too deep. Not ``tempfile.gettempdir()``:
 #: two processes of one project may differ in TMPDIR and must meet all the same.
 SOCKET_HOME = Path("/tmp")  # noqa: S108 - a private directory is made below it
@@ -98,11 +101,17 @@ def _prepare(directory: Path) -> None:
         ignore.write_text("*\n")
 
 
-def _make_private(directory: Path) -> None:
-    """Close the directory to others; refuse one that belongs to somebody else."""
+def _make_private(directory: Path, *, in_public: bool = False) -> None:
+    """
+    Close the directory to others; refuse one that belongs to somebody else.
+
+    Root may use anybody's, as a container does with a project that is mounted
+    into it, but not ``in_public``, where anybody could have laid it out.
+    """
     status = directory.lstat()
     user = os.geteuid()
-    if not stat.S_ISDIR(status.st_mode) or (user not in (0, status.st_uid)):
+    is_ours = status.st_uid == user or (user == 0 and not in_public)
+    if not is_ours or not stat.S_ISDIR(status.st_mode):
         raise EmbeddedServerUnavailable(
             f"{str(directory)!r} belongs to another user: remove it, name another "
             f"JOBQUEUE['EMBEDDED_DIR'], {_WAY_OUT}."
@@ -118,7 +127,7 @@ def _find_socket_path(directory: Path) -> Path:
         digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:16]
         home = SOCKET_HOME / f"jobqueue-{os.geteuid()}-{digest}"
         home.mkdir(mode=0o700, exist_ok=True)
-        _make_private(home)
+        _make_private(home, in_public=True)
         path = home / "valkey.sock"
     return path
 
@@ -154,26 +163,32 @@ def _is_guarded(directory: Path) -> bool:
 def _start(directory: Path, socket_path: Path, deadline: float) -> None:
     """Bring the server up, one process at a time, and return when it answers."""
     lock = FileLock(directory / guardian.START_LOCK)
-    started = lock.acquire(timeout=deadline - time.monotonic())
+    in_time = lock.acquire(timeout=deadline - time.monotonic())
+    attempts = 0
     try:
-        while started and not _serves(directory, socket_path):
-            if time.monotonic() > deadline:
-                started = False
-            elif _is_guarded(directory):
+        while in_time and not _serves(directory, socket_path):
+            in_time = time.monotonic() < deadline
+            if _is_guarded(directory):
                 time.sleep(guardian.POLL_INTERVAL)
-            else:
-                _start_guardian(directory, socket_path, deadline)
+                continue
+            attempts += 1
+            word = _start_guardian(directory, socket_path, deadline)
+            # One that died without a word was killed, or finds no Python.
+            if word == guardian.FAILED or (not word and attempts == START_ATTEMPTS):
+                raise EmbeddedServerUnavailable(
+                    f"the server in {str(directory)!r} ended at once.{_log_of(directory)}"
+                )
     finally:
         lock.release()
-    if not started:
+    if not in_time:
         raise EmbeddedServerUnavailable(
             f"the one in {str(directory)!r} does not answer after {START_TIMEOUT:g} s; when it "
             f"hangs, end the process whose number is in {guardian.PID_FILE}.{_log_of(directory)}"
         )
 
 
-def _start_guardian(directory: Path, socket_path: Path, deadline: float) -> None:
-    """Start a guardian and wait for its word that the server answers."""
+def _start_guardian(directory: Path, socket_path: Path, deadline: float) -> bytes:
+    """Start a guardian and return its word on the server's start."""
     binary = _find_binary()
     # In its own directory, the server is told a relative name: were the
     # directory deleted and made anew, the old server would otherwise remove
@@ -190,12 +205,7 @@ def _start_guardian(directory: Path, socket_path: Path, deadline: float) -> None
             start_new_session=True,
         )
     with process:
-        word = _read_line(process.stdout.fileno(), deadline) if process.stdout else b""
-    # Without a word, it may have met another guardian and left: then go on.
-    if word != guardian.READY and (word == guardian.FAILED or not _is_guarded(directory)):
-        raise EmbeddedServerUnavailable(
-            f"the server in {str(directory)!r} ended at once.{_log_of(directory)}"
-        )
+        return _read_line(process.stdout.fileno(), deadline) if process.stdout else b""
 
 
 def _read_line(fd: int, deadline: float) -> bytes:

@@ -149,10 +149,6 @@ class Server:
         self._socket_path = socket_path
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def is_child(self) -> bool:
-        return self._process is not None
-
     def start(self, lock: FileLock) -> None:
         """Start the server and hand it the lock that only one server can have."""
         self._process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
@@ -194,9 +190,14 @@ class Server:
         if self._process is not None:
             self._process.kill()
 
-    def reap(self) -> None:
-        if self._process is not None:
-            self._process.wait()
+    def reap(self) -> bool:
+        """
+        Take note of the server's end, and tell whether it gave up by itself.
+
+        One that was killed did not, nor one that was adopted: that was perhaps
+        about to end when we came.
+        """
+        return self._process is not None and self._process.wait() > 0
 
 
 class Guardian:
@@ -234,9 +235,7 @@ class Guardian:
             if event is not _SERVER_GONE:
                 self._stop(event)
                 return
-            self._server.reap()
-            # An adopted server may have been about to end when we came.
-            if not told and self._server.is_child:
+            if self._server.reap() and not told:
                 _say("the server did not start")
                 _tell(FAILED)
                 return

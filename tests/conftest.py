@@ -1,0 +1,142 @@
+"""Fixtures of all tests: servers they own, a prefix each, settings, and worker processes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from django.test import override_settings
+
+from tests.support.journal import Journal
+from tests.support.processes import RunJobs
+from tests.support.server import RedisServer
+
+#: Keys removed in one command when a test's prefix is cleared.
+_SWEEP = 500
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """
+    The server of this test process (one per xdist worker).
+
+    Shared: keep to your ``key_prefix``, and do not kill, flush or configure it.
+    """
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def private_redis() -> Iterator[Callable[..., RedisServer]]:
+    """
+    A factory of servers of one's own, to be killed, configured or flushed.
+
+    ``private_redis(maxmemory="1mb")``: arguments are directives of redis.conf.
+    """
+    with ExitStack() as servers:
+
+        def start(**config: object) -> RedisServer:
+            return servers.enter_context(RedisServer(config))
+
+        yield start
+
+
+@pytest.fixture
+def key_prefix(redis_server: RedisServer) -> Iterator[str]:
+    """A prefix that no other test has; what stands under it is removed afterwards."""
+    # Not from ``random``: pytest-randomly gives every test the same seed.
+    prefix = f"t{secrets.token_hex(4)}:"
+    yield prefix
+    with redis_server.client() as client:
+        keys = list(client.scan_iter(match=f"{prefix}*", count=_SWEEP))
+        for at in range(0, len(keys), _SWEEP):
+            client.unlink(*keys[at : at + _SWEEP])
+
+
+class JobqueueSettings(Protocol):
+    """Set JOBQUEUE for this test; returns the key prefix."""
+
+    def __call__(self, **overrides: Any) -> str:
+        """Call it with keys of JOBQUEUE; they win over the server and prefix of the test."""
+
+
+@pytest.fixture
+def jobqueue_settings(redis_server: RedisServer, key_prefix: str) -> Iterator[JobqueueSettings]:
+    """
+    Set ``settings.JOBQUEUE`` to the test's server and prefix, with overrides.
+
+    ``prefix = jobqueue_settings(LEASE=20)``. A second call replaces the first one;
+    all is taken back after the test.
+    """
+    with ExitStack() as overridden:
+
+        def configure(**overrides: Any) -> str:
+            wanted = {"REDIS_URL": redis_server.url, "KEY_PREFIX": key_prefix, **overrides}
+            overridden.enter_context(override_settings(JOBQUEUE=wanted))
+            return str(wanted["KEY_PREFIX"])
+
+        yield configure
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journal]:
+    """The journal of this test's jobs, in worker processes and in this one."""
+    made = Journal(tmp_path / "journal")
+    monkeypatch.setenv("JOBQUEUE_TEST_JOURNAL", str(made.path))
+    yield made
+    made.close()
+
+
+class StartRunJobs(Protocol):
+    """Start ``manage.py runjobs``; see ``tests.support.processes.RunJobs``."""
+
+    def __call__(
+        self,
+        *arguments: str,
+        url: str | None = None,
+        prefix: str | None = None,
+        env: Mapping[str, str] | None = None,
+        settings: str = "tests.jobsite.settings",
+        **overrides: Any,
+    ) -> RunJobs:
+        """``overrides`` are keys of JOBQUEUE as JSON can say them."""
+
+
+@pytest.fixture
+def run_jobs(
+    redis_server: RedisServer, key_prefix: str, journal: Journal, tmp_path: Path
+) -> Iterator[StartRunJobs]:
+    """
+    A factory of ``manage.py runjobs`` processes, killed with all they forked at the end.
+
+    ``run_jobs("--concurrency", "2", LEASE=15)`` works on the test's server and
+    prefix unless ``url`` and ``prefix`` say otherwise.
+    """
+    with ExitStack() as processes:
+
+        def start(
+            *arguments: str,
+            url: str | None = None,
+            prefix: str | None = None,
+            env: Mapping[str, str] | None = None,
+            settings: str = "tests.jobsite.settings",
+            **overrides: Any,
+        ) -> RunJobs:
+            return processes.enter_context(
+                RunJobs(
+                    *arguments,
+                    url=redis_server.url if url is None else url,
+                    prefix=key_prefix if prefix is None else prefix,
+                    directory=tmp_path,
+                    journal=journal,
+                    overrides=overrides,
+                    env=env,
+                    settings=settings,
+                )
+            )
+
+        yield start

@@ -1,0 +1,1 @@
+"""A small site whose jobs misbehave: what the process tests run."""

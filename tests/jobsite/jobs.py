@@ -1,0 +1,181 @@
+"""
+Jobs that tell what happened to them, and jobs that do harm.
+
+Each takes an ``ident`` first, the test's own name of the piece of work, and writes
+to the journal when it starts and, if it gets there, when it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from django.db import connection, transaction
+
+from django_jobqueue import Job
+from tests.support.journal import Journal
+
+#: Names the file of the journal.
+JOURNAL_VARIABLE = "JOBQUEUE_TEST_JOURNAL"
+
+
+def journal() -> Journal:
+    """Return the journal that the environment names, one per file and process."""
+    return _journal(os.environ[JOURNAL_VARIABLE])
+
+
+@functools.lru_cache(maxsize=8)
+def _journal(path: str) -> Journal:
+    return Journal(path)
+
+
+class NoopJob(Job):
+    """Do nothing but write that it was done."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident):
+            pass
+
+
+class SleepJob(Job):
+    """Take ``seconds``."""
+
+    def perform(self, ident: str, seconds: float) -> None:
+        with journal().running(self.jid, ident):
+            time.sleep(seconds)
+
+
+class WaitJob(Job):
+    """Run until the test creates the file ``path``: long, and as short as the test wants."""
+
+    def perform(self, ident: str, path: str) -> None:
+        with journal().running(self.jid, ident):
+            while not os.path.exists(path):
+                time.sleep(0.01)
+
+
+# Failures ------------------------------------------------------------------
+
+
+class UserAbort(BaseException):
+    """An exception outside of ``Exception``, such as a library may raise."""
+
+
+class FailJob(Job):
+    """Raise what ``kind`` names, see ``FAILURES``."""
+
+    def perform(self, ident: str, kind: str) -> None:
+        with journal().running(self.jid, ident):
+            FAILURES[kind]()
+
+
+def _raiser(kind: type[BaseException], *facts: object) -> Callable[[], NoReturn]:
+    def raise_it() -> NoReturn:
+        raise kind(*facts)
+
+    return raise_it
+
+
+def _recurse() -> None:
+    _recurse()
+
+
+#: What FailJob can do.
+FAILURES: dict[str, Callable[[], None]] = {
+    "ValueError": _raiser(ValueError, "this job fails by design"),
+    "SystemExit": _raiser(SystemExit, 3),
+    "KeyboardInterrupt": _raiser(KeyboardInterrupt),
+    "GeneratorExit": _raiser(GeneratorExit),
+    "MemoryError": _raiser(MemoryError),
+    "RecursionError": _recurse,
+    "UserAbort": _raiser(UserAbort, "outside of Exception"),
+}
+
+
+# Deaths --------------------------------------------------------------------
+
+
+class SegfaultJob(Job):
+    """Read where nothing is: the process dies by SIGSEGV."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident):
+            ctypes.string_at(0)
+
+
+class ExitJob(Job):
+    """Leave the process at once with ``code``, past every handler; 0 is no clean stop either."""
+
+    def perform(self, ident: str, code: int = 0) -> None:
+        with journal().running(self.jid, ident):
+            os._exit(code)
+
+
+# Hogs ----------------------------------------------------------------------
+
+
+class SpinJob(Job):
+    """Never end, in Python code: threads still get their turn."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident):
+            while True:
+                pass
+
+
+class GilJob(Job):
+    """Sleep ``seconds`` (whole) in C and hold the GIL: no other thread gets a turn."""
+
+    def perform(self, ident: str, seconds: int) -> None:
+        with journal().running(self.jid, ident):
+            ctypes.PyDLL(None).sleep(seconds)
+
+
+class SubprocessJob(Job):
+    """Have the work done by another process: a command, or a pool of ``multiprocessing``."""
+
+    def perform(self, ident: str, how: str = "command") -> None:
+        with journal().running(self.jid, ident):
+            if how == "pool":
+                with multiprocessing.get_context("spawn").Pool(1) as pool:
+                    assert pool.map(abs, [-1, -2]) == [1, 2]
+            else:
+                subprocess.run([sys.executable, "-c", "pass"], check=True)
+
+
+# The database --------------------------------------------------------------
+
+
+class TransactionLeakJob(Job):
+    """Open a transaction, write in it, and leave it open."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident), connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS leaked (ident text)")
+            transaction.atomic().__enter__()
+            cursor.execute("INSERT INTO leaked VALUES (%s)", [ident])
+
+
+class BreakConnectionJob(Job):
+    """Close the driver's connection behind Django's back: its next query fails."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident):
+            connection.ensure_connection()
+            connection.connection.close()
+
+
+class QueryJob(Job):
+    """Write a row: works only where the thread's connection is sound and nobody holds the lock."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident), connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE IF NOT EXISTS written (ident text)")
+            cursor.execute("INSERT INTO written VALUES (%s)", [ident])

@@ -1,0 +1,520 @@
+"""settings.JOBQUEUE: complete and valid inside, whatever was written outside."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import FrozenInstanceError, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from django_jobqueue import conf, redis_url, validators
+from django_jobqueue.conf import (
+    Problem,
+    Settings,
+    WeightedQueue,
+    find_problems,
+    get_settings,
+    mask_url,
+    parse_queue,
+)
+
+URL = "redis://localhost:6379/0"
+
+#: What must never be printed.
+SECRET = "s3cr3t"
+
+
+def problem_of(**options: Any) -> Problem:
+    """Return the one problem of these options."""
+    (problem,) = find_problems({"REDIS_URL": URL, **options})
+    return problem
+
+
+def read(settings: Any, **options: Any) -> Settings:
+    settings.JOBQUEUE = {"REDIS_URL": URL, **options}
+    return get_settings()
+
+
+def test_nothing_but_a_url_is_needed(settings: Any) -> None:
+    settings.BASE_DIR = "/srv/shop"
+    assert read(settings) == Settings(
+        redis_url=URL,
+        key_prefix="",
+        embedded_dir=Path("/srv/shop/.jobqueue"),
+        outlet="redis",
+        client_middleware=(),
+        server_middleware=(
+            "django_jobqueue.middleware.database.DatabaseHygiene",
+            "django_jobqueue.middleware.logging.LogContext",
+        ),
+        on_commit=True,
+        on_commit_errors="raise",
+        queues=(),
+        concurrency=10,
+        processes=1,
+        shutdown_timeout=25.0,
+        lease=60.0,
+        ack="batch",
+        timestamps="milliseconds",
+        max_payload=1_000_000,
+        dead_max_entries=10_000,
+        dead_max_age=180 * 86_400.0,
+        default_retries=25,
+        unknown_job_retry_for=600.0,
+        poison_retry_delay=60.0,
+        poison_window=72 * 3_600.0,
+        poison_crashes=3,
+        socket_timeout=2.0,
+        boot_timeout=60.0,
+        allow_eviction=False,
+    )
+
+
+def test_every_option_has_its_field() -> None:
+    assert [field.name for field in fields(Settings)] == [name.lower() for name in conf._NAMES]
+
+
+def test_every_default_passes_its_own_reader() -> None:
+    for option in conf._OPTIONS:
+        assert option.read(option.default) == option.default
+
+
+def test_settings_are_frozen(settings: Any) -> None:
+    with pytest.raises(FrozenInstanceError):
+        read(settings).lease = 1.0  # type: ignore[misc]
+
+
+def test_settings_are_read_once(settings: Any) -> None:
+    assert read(settings) is get_settings()
+
+
+@pytest.mark.parametrize("name", ["JOBQUEUE", "DEBUG", "BASE_DIR"])
+def test_an_overridden_setting_is_seen(settings: Any, name: str) -> None:
+    before = read(settings)
+    setattr(settings, name, {"REDIS_URL": URL} if name == "JOBQUEUE" else getattr(settings, name))
+    assert get_settings() is not before
+
+
+def test_all_problems_are_told_at_once(settings: Any) -> None:
+    wrong = {"REDIS_URL": "http://x", "CONCURENCY": 5, "LEASE": 1, "QUEUES": ["a b", "c", "d,0"]}
+    problems = find_problems(wrong)
+    assert [problem.id.rpartition(".")[2] for problem in problems] == [
+        "E002",
+        "E004",
+        "E005",
+        "E005",
+        "E005",
+    ]
+    settings.JOBQUEUE = wrong
+    with pytest.raises(ImproperlyConfigured) as caught:
+        get_settings()
+    for problem in problems:
+        assert f"({problem.id}) {problem.message} {problem.hint}" in str(caught.value)
+
+
+def test_wrong_settings_can_be_cured(settings: Any) -> None:
+    settings.JOBQUEUE = {"LEASE": "long"}
+    with pytest.raises(ImproperlyConfigured):
+        get_settings()
+    assert read(settings, LEASE=30).lease == 30.0
+
+
+@pytest.mark.parametrize("raw", [None, "redis://localhost", [("LEASE", 30)]])
+def test_something_else_than_a_dict_is_refused(raw: Any) -> None:
+    problem = find_problems(raw)[0]
+    assert problem.id == "django_jobqueue.E001"
+    assert type(raw).__name__ in problem.message
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("CONCURENCY", "CONCURRENCY"),
+        ("redis_url", "REDIS_URL"),
+        ("QUEUE", "QUEUES"),
+        ("SERVER_MIDLEWARE", "SERVER_MIDDLEWARE"),
+    ],
+)
+def test_a_key_that_was_misspelt_is_guessed(key: str, meant: str) -> None:
+    problem = problem_of(**{key: 1})
+    assert problem == Problem(
+        "django_jobqueue.E002",
+        f"JOBQUEUE[{key!r}] is no setting of django-jobqueue.",
+        f"Did you mean {meant!r}?",
+    )
+
+
+def test_a_key_that_resembles_nothing_gets_the_list() -> None:
+    assert "REDIS_URL, KEY_PREFIX, " in problem_of(ZZZ=1).hint
+    (problem,) = find_problems({"REDIS_URL": URL, 7: 1})
+    assert "JOBQUEUE[7]" in problem.message
+
+
+# Without a URL
+
+
+def test_a_project_in_production_needs_a_url(settings: Any) -> None:
+    settings.DEBUG = False
+    (problem,) = find_problems({})
+    assert problem.id == "django_jobqueue.E003"
+    assert "'redis://localhost:6379/0'" in problem.hint
+
+
+def test_a_project_under_development_needs_no_url(settings: Any) -> None:
+    settings.DEBUG = True
+    assert find_problems({"REDIS_URL": None}) == []
+
+
+@pytest.mark.parametrize("outlet", ["fake", "inline"])
+def test_an_outlet_without_redis_needs_no_url(settings: Any, outlet: str) -> None:
+    settings.DEBUG = False
+    assert find_problems({"OUTLET": outlet}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, Path("/srv/shop/.jobqueue")),
+        ("var/queue", Path("/srv/shop/var/queue")),
+        (Path("/var/queue"), Path("/var/queue")),
+    ],
+)
+def test_the_embedded_servers_data_lie_in_the_project(
+    settings: Any, given: str | Path | None, expected: Path
+) -> None:
+    settings.BASE_DIR = Path("/srv/shop")
+    assert read(settings, EMBEDDED_DIR=given).embedded_dir == expected
+
+
+def test_a_project_without_base_dir_has_them_where_it_was_started(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    del settings.BASE_DIR
+    monkeypatch.chdir(tmp_path)
+    assert read(settings).embedded_dir == tmp_path / ".jobqueue"
+
+
+# URLs
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://localhost:6379",
+        "redis://localhost/",
+        "redis://user:pass@redis.example:6380/15",
+        "redis://:p%40ss%2Fw@127.0.0.1:6379/0?db=3&client_name=shop",
+        "rediss://user@[::1]:6379/0?ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/redis.sock",
+        "unix://:pass@/run/redis.sock?db=2",
+    ],
+)
+def test_the_address_of_a_redis_is_accepted(settings: Any, url: str) -> None:
+    assert read(settings, REDIS_URL=url).redis_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "fact"),
+    [
+        ("", "does not begin with redis://"),
+        ("localhost:6379", "does not begin with redis://"),
+        ("http://localhost", "does not begin with redis://"),
+        ("REDIS://localhost", "does not begin with redis://"),
+        ("redis+sentinel://a,b/mymaster", "Sentinel and Cluster are not supported yet"),
+        ("sentinel://a:26379/mymaster", "Sentinel and Cluster are not supported yet"),
+        ("redis+cluster://a:7000", "Sentinel and Cluster are not supported yet"),
+        ("redis://", "without a host"),
+        ("redis:///0", "without a host"),
+        ("redis://localhost:port/0", "cannot be made out"),
+        ("redis://localhost:99999/0", "cannot be made out"),
+        ("redis://[::1/0", "cannot be made out"),
+        ("redis://localhost:0/0", "port is 0"),
+        ("redis://localhost/main", "path is not the number"),
+        ("redis://localhost/0?db=x", "db is not the number"),
+        ("redis://local host", "a space or a control character"),
+        ("redis://localhost\n", "a space or a control character"),
+        ("unix://", "absolute path of a socket"),
+        ("unix://run/redis.sock", "absolute path of a socket"),
+        (b"redis://localhost", "is of type bytes, not a string"),
+        (5, "is of type int, not a string"),
+    ],
+)
+def test_what_is_no_address_of_a_redis_is_refused(url: Any, fact: str) -> None:
+    problem = problem_of(REDIS_URL=url)
+    assert problem.id == "django_jobqueue.E004"
+    assert fact in problem.message
+    assert problem.hint
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:s3cr3t@localhost/0", "redis://:***@localhost/0"),
+        ("rediss://app:s3cr3t@localhost/0", "rediss://app:***@localhost/0"),
+        ("redis://s3cr3t@localhost/0", "redis://***@localhost/0"),
+        ("redis://app:x@s3cr3t@localhost/0", "redis://app:***@localhost/0"),
+        ("redis://app:x/s3cr3t@localhost/0", "redis://app:***@localhost/0"),
+        ("redis://app:x?s3cr3t@localhost/0", "redis://app:***@localhost/0"),
+        ("redis://app:x#s3cr3t@localhost/0", "redis://app:***@localhost/0"),
+        ("redis://localhost/0?password=s3cr3t", "redis://localhost/0?password=***"),
+        ("redis://localhost/0?db=1&PASSWORD=s3cr3t#x", "redis://localhost/0?db=1&PASSWORD=***"),
+        ("redis://localhost/0?pass%77ord=a@s3cr3t", "redis://localhost/0?pass%77ord=***"),
+        ("rediss://h/0?ssl_password=s3cr3t&db=1", "rediss://h/0?ssl_password=***&db=1"),
+        ("unix://:s3cr3t@/run/redis.sock", "unix://:***@/run/redis.sock"),
+        ("app:s3cr3t@localhost", "app:***@localhost"),
+        ("redis:/:s3cr3t@localhost", "redis:/:***@localhost"),
+    ],
+)
+def test_a_password_is_hidden(url: str, masked: str) -> None:
+    assert mask_url(url) == masked
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://app:s3cr3t@localhost:port/0",
+        "redis://app:s3cr3t/x@localhost/0",
+        "redis://app:x/s3cr3t@localhost/0",
+        "redis://app:12?s3cr3t@localhost/0",
+        "redis://app:12#s3cr3t@localhost/0",
+        "redis://app:s3cr3t @localhost/0",
+        "redis+sentinel://app:s3cr3t@localhost/0",
+        "amqp://app:s3cr3t@localhost/0",
+        "redis://localhost/x?password=s3cr3t",
+        b"redis://app:s3cr3t@localhost/0",
+        ["redis://app:s3cr3t@localhost/0"],
+    ],
+)
+def test_a_wrong_url_is_told_without_its_password(settings: Any, url: Any) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": url}
+    with pytest.raises(ImproperlyConfigured) as caught:
+        get_settings()
+    assert SECRET not in str(caught.value)
+    # Nor does the traceback show one that was on the way.
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("name", sorted(set(conf._NAMES) - {"EMBEDDED_DIR"}))
+@pytest.mark.parametrize(
+    "value",
+    [
+        "redis://app:s3cr3t @localhost",
+        "redis://app:x's3cr3t @localhost",
+        ["redis://app:s3cr3t@localhost"],
+        {"url": "redis://app:s3cr3t@localhost?password=s3cr3t"},
+    ],
+)
+def test_a_url_in_the_wrong_place_is_told_without_its_password(name: str, value: Any) -> None:
+    problems = find_problems({"REDIS_URL": URL, name: value})
+    assert problems
+    assert SECRET not in str(problems)
+
+
+def test_settings_are_printed_without_the_password(settings: Any) -> None:
+    printed = repr(read(settings, REDIS_URL=f"redis://app:{SECRET}@localhost/0"))
+    assert SECRET not in printed
+    assert "redis_url='redis://app:***@localhost/0'" in printed
+    assert "concurrency=10" in printed
+
+
+# Values
+
+
+DURATIONS = [option.name for option in conf._OPTIONS if isinstance(option.default, float)]
+NUMBERS = [option.name for option in conf._OPTIONS if type(option.default) is int]
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+@pytest.mark.parametrize("value", [90, 90.0, timedelta(minutes=1.5)])
+def test_a_duration_is_seconds_inside(settings: Any, name: str, value: Any) -> None:
+    seconds = getattr(read(settings, **{name: value}), name.lower())
+    assert (type(seconds), seconds) == (float, 90.0)
+
+
+@pytest.mark.parametrize("name", DURATIONS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        None,
+        "60",
+        float("nan"),
+        float("inf"),
+        -1,
+        -0.5,
+        timedelta(seconds=-1),
+        timedelta.max,
+        10**400,
+        -(10**400),
+    ],
+)
+def test_what_is_no_duration_is_refused(name: str, value: Any) -> None:
+    problem = problem_of(**{name: value})
+    assert problem.id == "django_jobqueue.E005"
+    assert problem.message.startswith(f"JOBQUEUE[{name!r}] is {repr(value)[:200]}")
+    assert "timedelta" in problem.hint
+
+
+def test_a_lease_leaves_time_for_beats(settings: Any) -> None:
+    assert "15 seconds or more" in problem_of(LEASE=14.9).message
+    assert read(settings, LEASE=15).lease == 15.0
+
+
+@pytest.mark.parametrize(
+    "name", ["SHUTDOWN_TIMEOUT", "UNKNOWN_JOB_RETRY_FOR", "POISON_RETRY_DELAY", "BOOT_TIMEOUT"]
+)
+def test_some_durations_may_be_zero(settings: Any, name: str) -> None:
+    assert getattr(read(settings, **{name: 0}), name.lower()) == 0.0
+
+
+@pytest.mark.parametrize("name", ["SOCKET_TIMEOUT", "DEAD_MAX_AGE", "POISON_WINDOW"])
+def test_other_durations_may_not_be_zero(name: str) -> None:
+    assert "more than 0 seconds" in problem_of(**{name: 0}).message
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize(
+    "value", [True, None, "10", 1.5, -1, pytest.param(-(10**5000), id="endless")]
+)
+def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
+    problem = problem_of(**{name: value})
+    assert problem.id == "django_jobqueue.E005"
+    assert "whole number" in problem.hint
+
+
+def test_a_payload_fits_into_redis() -> None:
+    assert "from 1 to 536,870,912" in problem_of(MAX_PAYLOAD=2**30).hint
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None])
+def test_a_switch_is_true_or_false(value: Any) -> None:
+    assert problem_of(ALLOW_EVICTION=value).message.endswith(f"is {value!r}, not a bool.")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "meant"),
+    [
+        ("ACK", "Batch", "batch"),
+        ("TIMESTAMPS", "miliseconds", "milliseconds"),
+        ("ON_COMMIT_ERRORS", "raises", "raise"),
+        ("OUTLET", "Redis", "redis"),
+        ("ON_COMMIT", "defualt", "default"),
+    ],
+)
+def test_a_choice_that_was_misspelt_is_guessed(name: str, value: str, meant: str) -> None:
+    problem = problem_of(**{name: value})
+    assert problem.message == f"JOBQUEUE[{name!r}] is {value!r}."
+    assert problem.hint.startswith(f"Did you mean {meant!r}? Set it to ")
+
+
+@pytest.mark.parametrize("name", ["ACK", "TIMESTAMPS", "ON_COMMIT_ERRORS", "OUTLET", "ON_COMMIT"])
+@pytest.mark.parametrize("value", [None, 5, [], "?"])
+def test_what_is_no_choice_is_refused(name: str, value: Any) -> None:
+    assert problem_of(**{name: value}).id == "django_jobqueue.E005"
+
+
+@pytest.mark.parametrize("outlet", ["redis", "fake", "inline", "shop.outlets.Recorder"])
+def test_an_outlet_is_a_short_name_or_a_dotted_path(settings: Any, outlet: str) -> None:
+    assert read(settings, OUTLET=outlet).outlet == outlet
+
+
+@pytest.mark.parametrize("value", [True, False, "default"])
+def test_on_commit_may_name_a_database(settings: Any, value: bool | str) -> None:
+    assert read(settings, ON_COMMIT=value).on_commit == value
+
+
+@pytest.mark.parametrize("prefix", ["", "shop:", "{jq}:", "pâte-"])
+def test_a_prefix_is_kept_as_it_is(settings: Any, prefix: str) -> None:
+    assert read(settings, KEY_PREFIX=prefix).key_prefix == prefix
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a\n", "\x00", "a\u00a0", None, 5, b"jq"])
+def test_a_prefix_has_no_spaces_and_control_characters(prefix: Any) -> None:
+    assert problem_of(KEY_PREFIX=prefix).message == f"JOBQUEUE['KEY_PREFIX'] is {prefix!r}."
+
+
+@pytest.mark.parametrize("value", ["", 5, b"/tmp", "a\0b"])
+def test_what_is_no_directory_is_refused(value: Any) -> None:
+    assert problem_of(EMBEDDED_DIR=value).id == "django_jobqueue.E005"
+
+
+# Lists
+
+
+def test_queues_may_have_weights(settings: Any) -> None:
+    queues = read(settings, QUEUES=("high,5", "default", "a.b-c_D , 2")).queues
+    assert queues == (
+        WeightedQueue("high", 5),
+        WeightedQueue("default", 1),
+        WeightedQueue("a.b-c_D", 2),
+    )
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "a b", "a:b", "é", "x" * 65, "a,", "a,0", "a,-1", "a,1.5", "a,1,2", "a,9999999"]
+)
+def test_what_is_no_queue_is_refused(entry: str) -> None:
+    with pytest.raises(ValueError, match=r"a queue's (name|weight) is"):
+        parse_queue(entry)
+    problem = problem_of(QUEUES=["fine", entry])
+    assert problem.message.startswith(f"JOBQUEUE['QUEUES'][1] is {entry!r}: a queue's ")
+
+
+def test_a_queue_is_named_once() -> None:
+    problem = problem_of(QUEUES=["a,1", "b", "a,2"])
+    assert problem.id == "django_jobqueue.E006"
+    assert problem.message == "JOBQUEUE['QUEUES'][2] is 'a,2' a second time."
+
+
+@pytest.mark.parametrize("name", ["CLIENT_MIDDLEWARE", "SERVER_MIDDLEWARE"])
+def test_middleware_is_named_by_dotted_paths(settings: Any, name: str) -> None:
+    # Whether they import is the system checks' affair.
+    paths = ["shop.middleware.Tenant", "shop.middleware.Audit"]
+    assert getattr(read(settings, **{name: paths}), name.lower()) == tuple(paths)
+
+
+@pytest.mark.parametrize("entry", ["", "Tenant", "shop..Tenant", "shop.mid-dle.Tenant", 5, print])
+def test_what_is_no_dotted_path_is_refused(entry: Any) -> None:
+    problem = problem_of(CLIENT_MIDDLEWARE=["shop.middleware.Tenant", entry])
+    assert problem.message == f"JOBQUEUE['CLIENT_MIDDLEWARE'][1] is {entry!r}, not a dotted path."
+
+
+def test_a_middleware_is_named_once() -> None:
+    problem = problem_of(SERVER_MIDDLEWARE=["shop.middleware.Tenant"] * 2)
+    assert problem.id == "django_jobqueue.E006"
+    assert "[1] is 'shop.middleware.Tenant' a second time" in problem.message
+
+
+@pytest.mark.parametrize("name", ["QUEUES", "CLIENT_MIDDLEWARE", "SERVER_MIDDLEWARE"])
+@pytest.mark.parametrize("value", ["default", None, {"default": 1}, 5])
+def test_what_is_no_list_is_refused(name: str, value: Any) -> None:
+    assert problem_of(**{name: value}).message == f"JOBQUEUE[{name!r}] is {value!r}, not a list."
+
+
+def test_a_long_value_is_cut() -> None:
+    assert len(problem_of(ACK="x" * 10_000).message) < 300
+
+
+@pytest.mark.parametrize("module", [conf, validators, redis_url])
+def test_settings_are_read_without_redis(module: Any) -> None:
+    tree = ast.parse(Path(module.__file__).read_text())
+    names = [
+        name
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    ]
+    assert names
+    assert not [name for name in names if name.partition(".")[0] == "redis"]
