@@ -1,0 +1,152 @@
+"""The demonstration does what it says: real processes, real kills, nothing lost."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from testproject.backups.demo import Outcome
+from testproject.backups.screen import PlainScreen, RichMissing, open_screen
+from tests.support.polling import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """Start ``manage.py demo``."""
+    return subprocess.Popen(
+        [sys.executable, "manage.py", "demo", *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "testproject.settings",
+            # A user's own server: the demonstration must not even look at it.
+            "JOBQUEUE_REDIS_URL": "redis://127.0.0.1:1/0",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Return the pids of the processes that were started with the folder in their environment."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (entry / "environ").read_bytes()
+            dead = b") Z" in (entry / "stat").read_bytes()
+        except OSError:
+            continue
+        if f"JOBQUEUE_DEMO_DIR={folder}\0".encode() in environment and not dead:
+            found.append(int(entry.name))
+    return found
+
+
+def assert_nothing_is_left(folder: Path) -> None:
+    """Wait until all processes of a demonstration are gone; its Redis ends after the last user."""
+    wait_until(lambda: not processes_of(folder), 30, f"the processes of {folder} to end")
+
+
+def test_a_demonstration_kills_workers_and_loses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    demo = start(
+        *("--databases", "12", "--concurrency", "2", "--processes", "1"),
+        *("--directory", str(folder)),
+    )
+    text, _ = demo.communicate(timeout=240)
+    assert demo.returncode == 0, text
+    summary = dict(
+        line.split(maxsplit=1) for line in text.partition("Summary\n")[2].splitlines()[:8]
+    )
+    assert summary["databases"] == "12"
+    assert summary["jobs"] == "12"
+    assert summary["lost"] == "0"
+    assert summary["verified"] == "12 archives restored, 0 faults"
+    # How many jobs a kill hits is up to the machine; but what was hit came back.
+    kills, hit = (int(word) for word in summary["kills"].split() if word.isdecimal())
+    assert kills >= 1
+    assert hit >= 1
+    assert int(summary["recovered"].split()[0]) >= hit
+    assert int(summary["duplicates"].split()[0]) >= hit
+    assert "waiting for the lease of the killed process" in text
+    assert len(list((folder / "archives").glob("*.gz"))) == 12
+    assert_nothing_is_left(folder)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demonstration_leaves_no_process(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "demo"
+    demo = start("--databases", "60", "--directory", str(folder))
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("Started runjobs-2"):
+            break
+    demo.send_signal(number)
+    text, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 130, text
+    assert "Interrupted" in text
+    assert_nothing_is_left(folder)
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("do not touch")
+    demo = start("--directory", str(tmp_path))
+    text, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "is not empty" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_rich_a_terminal_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "testproject.backups.terminal", raising=False)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with pytest.raises(RichMissing) as caught:
+        open_screen(Terminal())
+    assert "pip install 'django-jobqueue[cli]'" in str(caught.value)
+    assert isinstance(open_screen(io.StringIO()), PlainScreen)
+
+
+def test_a_plain_screen_writes_a_line_for_each_quarter_and_each_remark_once() -> None:
+    stream = io.StringIO()
+    screen = PlainScreen(stream)
+    screen.begin("backups", 40)
+    for done in range(41):
+        screen.reach(done, "waiting" if 20 < done < 30 else "")
+    screen.tabulate("Summary", [("lost", "0"), ("databases", "40")])
+    assert stream.getvalue().splitlines() == [
+        "  backups: 10 of 40",
+        "  backups: 20 of 40",
+        "  waiting",
+        "  backups: 30 of 40",
+        "  backups: 40 of 40",
+        "",
+        "Summary",
+        "  lost       0",
+        "  databases  40",
+    ]
+
+
+def test_an_outcome_names_every_problem() -> None:
+    outcome = Outcome(
+        lost=["shop-0001"], faults=["a is missing"], exit_codes={"one": 0, "two": None, "three": 3}
+    )
+    assert outcome.problems == [
+        "shop-0001 was not backed up",
+        "a is missing",
+        "two did not stop within 40 s",
+        "three ended with exit code 3",
+    ]
+    assert Outcome(exit_codes={"one": 0}).problems == []
