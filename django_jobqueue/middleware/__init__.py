@@ -1,1 +1,1 @@
-"""Middleware that comes with the package. Named in settings, imported by nobody: yours can do the same."""
+"""Middleware that comes along. Named in settings, imported by nobody: yours can do the same."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import close_old_connections, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_jobqueue.job.base import Job
 from django_jobqueue.payload import printable
@@ -25,27 +26,36 @@ class DatabaseHygiene:
         self._perform = perform
 
     def __call__(self, job: Job) -> Any:
+        # A job that runs in line may stand in a transaction of its caller.
+        callers = {c.alias for c in connections.all(initialized_only=True) if _is_open(c)}
         close_old_connections()
         try:
             return self._perform(job)
         finally:
             for connection in connections.all(initialized_only=True):
-                self._end_transaction(connection, job)
+                if connection.alias not in callers and _is_open(connection):
+                    self._roll_back(connection, job)
             close_old_connections()
 
-    def _end_transaction(self, connection: Any, job: Job) -> None:
-        """Roll back a transaction that the job began and did not end."""
-        if connection.connection is None:
-            return
-        if connection.in_atomic_block or not connection.get_autocommit():
-            logger.warning(
-                "%s jid=%s left a transaction open on database %r; it is rolled back",
-                printable(job.payload.job_class), printable(job.payload.jid), connection.alias,
-            )  # fmt: skip
-            # Closing is the one way that also resets the stack of atomic blocks.
-            connection.in_atomic_block = False
-            connection.savepoint_ids = []
-            connection.atomic_blocks = []
-            connection.run_on_commit = []
-            connection.needs_rollback = False
-            connection.close()
+    def _roll_back(self, connection: BaseDatabaseWrapper, job: Job) -> None:
+        """End a transaction that the job began and did not end."""
+        logger.warning(
+            "%s jid=%s left a transaction open on database %r; it is rolled back",
+            printable(job.payload.job_class),
+            printable(job.payload.jid),
+            connection.alias,
+        )
+        # Closing is the one way that also resets the stack of atomic blocks.
+        connection.in_atomic_block = False
+        connection.savepoint_ids = []
+        connection.atomic_blocks = []
+        connection.run_on_commit = []
+        connection.needs_rollback = False
+        connection.close()
+
+
+def _is_open(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a transaction is open that somebody began."""
+    if connection.connection is None:
+        return False
+    return connection.in_atomic_block or not connection.get_autocommit()
