@@ -233,7 +233,8 @@ class Claims:
         """
         keys = self._keys
         key_names = [
-            keys.leases, keys.claims(identity), keys.queues, keys.schedule, keys.dead, keys.counters,
+            keys.leases, keys.claims(identity), keys.queues, keys.schedule, keys.dead,
+            keys.counters,
         ]  # fmt: skip
         arguments: list[str | bytes | int | float] = [identity, *self._dead_limits]
         for move in moves:
@@ -287,7 +288,7 @@ class Claims:
                 keys.process(identity),
                 keys.work(identity),
                 keys.signals(identity),
-            ],  # fmt: skip
+            ],
             [identity],
         )
         return left

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
+from django_jobqueue.exceptions import StoreRefused
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link
 
@@ -43,6 +45,17 @@ class Processes:
         )
         signal: bytes | None = replies[-1]
         return None if signal is None else signal.decode(errors="replace")
+
+    def forget(self, identity: str) -> None:
+        """Take a process that is known to be dead from the list, with its record."""
+        keys = self._keys
+        with contextlib.suppress(StoreRefused):  # the list has a wrong type; it is for people
+            self._link.pipeline(
+                [
+                    ("SREM", keys.processes, identity),
+                    ("DEL", keys.process(identity), keys.work(identity), keys.signals(identity)),
+                ]
+            )
 
     def forget_lost(self) -> int:
         """Take processes whose record has run out from the list; return how many."""

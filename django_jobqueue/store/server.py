@@ -43,7 +43,8 @@ class Server:
         server, memory = self._link.pipeline([("INFO", "server"), ("INFO", "memory")])
         return ServerFacts(
             version=str(server.get("redis_version", "0")),
-            cluster=server.get("redis_mode") == "cluster",
+            # Valkey has another name for it.
+            cluster="cluster" in (server.get("redis_mode"), server.get("server_mode")),
             eviction=str(memory.get("maxmemory_policy", "")),
             uptime=int(server.get("uptime_in_seconds", 0)),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link, scored
@@ -17,10 +17,15 @@ SCHEDULE, RETRY = "schedule", "retry"
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Entries whose time has come, by set, and the seconds until the earliest of all (or None)."""
+    """
+    Entries whose time has come, by set, and the seconds until the earliest of all (or None).
+
+    ``broken`` maps sets to why they cannot be read.
+    """
 
     earliest: float | None
     entries: dict[str, list[bytes]]
+    broken: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,18 @@ class Sets:
     def due(self, limit: int = 100) -> Due:
         """Return up to ``limit`` due entries of each set, the longest overdue first."""
         keys = self._keys
-        earliest, scheduled, retries = self._link.script(
+        earliest, scheduled, retries, broken = self._link.script(
             "due", [keys.schedule, keys.retry], [limit]
         )
-        return Due(float(earliest) if earliest else None, {SCHEDULE: scheduled, RETRY: retries})
+        it = iter(broken)
+        return Due(
+            float(earliest) if earliest else None,
+            {SCHEDULE: scheduled, RETRY: retries},
+            {
+                (SCHEDULE, RETRY)[number - 1]: why.decode(errors="replace")
+                for number, why in zip(it, it, strict=True)
+            },
+        )
 
     def promote(self, name: str, promotions: Sequence[Promotion]) -> tuple[int, dict[int, str]]:
         """

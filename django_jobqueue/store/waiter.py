@@ -1,4 +1,4 @@
-"""Wait for a push without taking the job: idle workers start within a millisecond and lose nothing."""
+"""Wait for a push without taking the job: idle workers start at once and lose nothing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ class Waiter:
                 )
 
     def _socket(self, queue: str) -> int:
-        sock = self._watches[queue].connection._sock
+        # redis-py takes its socket away when it closes, and does not say so in its types.
+        sock: Any = self._watches[queue].connection._sock
         if sock is None:
             self._drop(queue)
             raise StoreUnavailable(f"connection closed (Redis at {self._link.address})")

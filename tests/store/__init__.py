@@ -1,0 +1,8 @@
+"""Tests of the cellar, all on a real server."""
+
+import pytest
+
+# The machine asserts, and is no test module.
+pytest.register_assert_rewrite(
+    "tests.store.cellar", "tests.store.workers", "tests.store.rescuers", "tests.store.actors"
+)

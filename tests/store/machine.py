@@ -1,0 +1,59 @@
+"""
+The state machine: workers, recoverers and pollers that do everything in every order.
+
+It calls the real scripts on a real server, one at a time. What interleaves are
+the halves of a move: reading and moving, sending and learning the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, rule
+
+from tests.store import chance
+from tests.store.chance import QUEUES, WORKERS
+from tests.store.rescuers import Rescuers
+from tests.store.workers import Workers
+
+
+class CellarMachine(Workers, Rescuers):
+    """
+    Drive the store, say beforehand what must come of it, and look at all of Redis after each rule.
+
+    Asserted after every rule, by reading everything (the names are those of
+    the protocol):
+
+    I1  an accepted job stands somewhere, or is finished;
+    I2  never in two places;
+    I3  a finished job does not come back;
+    I4  a claims hash that is not empty has a lease;
+    I5  a live lease is never recovered;
+    I7  nobody but the claimant, or the recovery of its expired lease, moves a claimed job, and
+        a result moves the job that it is the result of;
+    I8  starts <= 1 + retries + recoveries (+ snoozes, + running jobs given back at a stop);
+
+    and that Redis holds exactly what the model says. I6 (locks of unique jobs)
+    is missing, for there are no such locks yet.
+
+    Time is simulated: leases lapse by writing an old end, jobs are due because
+    they were written so. A step that was given up may arrive at any time later,
+    once. What is not simulated: a *second* copy of a step that arrives after its
+    process has lapsed, or after a later step of that process; no client sends
+    those.
+    """
+
+    @initialize(counts=st.tuples(chance.some, chance.some))
+    def begin(self, counts: Sequence[int] = (0, 0)) -> None:
+        """Let the workers start, with some jobs waiting."""
+        self.workers = [self.new_worker() for _ in range(WORKERS)]
+        for queue, count in zip(QUEUES, counts, strict=True):
+            self.push(queue, count)
+
+    @rule(happening=st.deferred(chance.happenings))
+    def happen(self, happening: tuple[str, dict[str, Any]]) -> None:
+        """Let one thing happen."""
+        name, arguments = happening
+        getattr(self, name)(**arguments)

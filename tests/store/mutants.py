@@ -1,0 +1,263 @@
+"""
+The scripts with one fault each: what the tests of the store must be able to see.
+
+A mutant is made by replacing an exact piece of a script's text. When a script
+is rewritten and the piece is gone, making the mutant fails, so that no mutant
+silently turns into the original.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from django_jobqueue.store import scripts
+from django_jobqueue.store.scripts import Script
+from django_jobqueue.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One fault in the script of a verb: each old text, found exactly once, becomes the new."""
+
+    name: str
+    verb: str
+    changes: tuple[tuple[str, str], ...]
+
+    def verbs(self, *, flags: bool = True) -> Mapping[str, Script]:
+        """Return all scripts, this one with its fault."""
+        loaded = scripts.load(flags=flags)
+        text = loaded[self.verb].text
+        for old, new in self.changes:
+            found = text.count(old)
+            assert found == 1, f"{self.name}: found {found} times in {self.verb}.lua: {old!r}"
+            text = text.replace(old, new)
+        digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        return {**loaded, self.verb: Script(self.verb, text, digest)}
+
+    def infect(self, store: Store) -> Store:
+        """Let a store run the script with the fault."""
+        store._link._verbs = self.verbs
+        return store
+
+
+def _mutant(name: str, verb: str, *changes: tuple[str, str]) -> Mutant:
+    return Mutant(name, verb, changes)
+
+
+_STEP_REMOVES = """\
+    else
+      redis.call('HDEL', claims, field)
+      if verb == 'retry'"""
+_RECOVER_REMOVES = """\
+    else
+      redis.call('HDEL', claims, field)
+      moved = moved + 1"""
+_RECOVER_DROPS_MARK = """\
+if left == 1 and redis.call('HEXISTS', claims, 'suspect') == 1 then
+  redis.call('HDEL', claims, 'suspect')
+  left = 0
+end"""
+
+MUTANTS = (
+    # step: results
+    _mutant(
+        "no fence",
+        "step",
+        ("if redis.call('HEXISTS', claims, field) == 0 then", "if false then"),
+        ("redis.call('HGET', claims, field))", "redis.call('HGET', claims, field) or payload)"),
+    ),
+    _mutant(
+        "an ack counts although it was fenced",
+        "step",
+        ("fenced = acks - processed", "fenced = acks - processed\n  processed = acks"),
+    ),
+    _mutant(
+        "a retried job stays claimed",
+        "step",
+        (
+            _STEP_REMOVES,
+            _STEP_REMOVES.replace("redis.call(", "if verb ~= 'retry' then redis.call(").replace(
+                "field)\n", "field) end\n"
+            ),
+        ),
+    ),
+    _mutant(
+        "a result removes the claim before it writes the job",
+        "step",
+        (
+            "local reply = 1\n    if verb == 'retry'",
+            "local reply, kept = 1, redis.call('HGET', claims, field)\n"
+            "    redis.call('HDEL', claims, field)\n    if verb == 'retry'",
+        ),
+        ("KEYS[number], redis.call('HGET', claims, field))", "KEYS[number], kept)"),
+    ),
+    _mutant(
+        "a job is given back to the wrong end",
+        "step",
+        ("reply = redis.pcall('RPUSH', KEYS[number]", "reply = redis.pcall('LPUSH', KEYS[number]"),
+    ),
+    _mutant(
+        "a snooze counts as processed",
+        "step",
+        ("elseif verb == 'skipped' or", "elseif verb == 'snooze' or verb == 'skipped' or"),
+    ),
+    _mutant(
+        "a step does not renew the lease",
+        "step",
+        (
+            "redis.call('ZADD', leases, string.format('%.0f', now + tonumber(ARGV[2])), identity)",
+            "if not lease then redis.call('ZADD', leases, now + ARGV[2], identity) end",
+        ),
+    ),
+    # step: claims
+    _mutant(
+        "a batch is claimed again when it is sent again",
+        "step",
+        ("if #jobs > 0 and holds_any(name, index, #jobs) then", "if false then"),
+    ),
+    _mutant(
+        "only the first claim tells that a batch is sent again",
+        "step",
+        ("holds_any(name, index, #jobs)", "holds_any(name, index, 1)"),
+    ),
+    _mutant(
+        "a queue is trimmed before the jobs are claimed",
+        "step",
+        ("redis.call('HDEL', claims, ARGV[8] == '' and 'suspect' or '')", ""),
+        (
+            """\
+        redis.call('HSET', claims, unpack(fields))
+        redis.call('LTRIM', key, 0, -count_here - 1)""",
+            """\
+        redis.call('LTRIM', key, 0, -count_here - 1)
+        redis.call('HSET', claims, unpack(fields))""",
+        ),
+        (
+            "for _, held in ipairs(redis.call('HMGET', claims, unpack(fields))) do",
+            "for _, held in ipairs(redis.pcall('HMGET', claims, unpack(fields))) do",
+        ),
+    ),
+    _mutant(
+        "a claimed job stays in its queue",
+        "step",
+        ("redis.call('LTRIM', key, 0, -count_here - 1)", ""),
+    ),
+    _mutant(
+        "jobs are taken from the wrong end",
+        "step",
+        ("redis.pcall('LRANGE', key, -asked, -1)", "redis.pcall('LRANGE', key, 0, asked - 1)"),
+    ),
+    _mutant(
+        "a pause is not looked at",
+        "step",
+        ("if is_paused[n] == 1 then", "if false then"),
+    ),
+    _mutant(
+        "the suspect is not marked",
+        "step",
+        ("redis.call('HSET', claims, 'suspect', ARGV[8])", ""),
+    ),
+    # recover
+    _mutant(
+        "a recovery does not look at the lease",
+        "recover",
+        ("if lease and tonumber(lease) >= math.floor(seconds * 1000) then", "if false then"),
+    ),
+    _mutant(
+        "a recovery does not look whether the claim is still there",
+        "recover",
+        ("if held and (read == '' or held == read) then", "if true then"),
+    ),
+    _mutant(
+        "a recovery takes what it has not read",
+        "recover",
+        ("if held and (read == '' or held == read) then", "if held then"),
+    ),
+    _mutant(
+        "a recovery removes the claim before it writes the job",
+        "recover",
+        ("    local reply\n", "    local reply\n    redis.call('HDEL', claims, field)\n"),
+    ),
+    _mutant(
+        "a recovered job stays claimed",
+        "recover",
+        (_RECOVER_REMOVES, _RECOVER_REMOVES.replace("redis.call('HDEL', claims, field)\n", "\n")),
+    ),
+    _mutant(
+        "a recovery drops the mark of the suspect early",
+        "recover",
+        (
+            "local left = redis.call('HLEN', claims)",
+            "redis.call('HDEL', claims, 'suspect')\nlocal left = redis.call('HLEN', claims)",
+        ),
+    ),
+    _mutant(
+        "a recovery never drops the mark of the suspect",
+        "recover",
+        (_RECOVER_DROPS_MARK, ""),
+    ),
+    _mutant(
+        "a recovery ends the lease while claims are left",
+        "recover",
+        ("if left == 0 then", "if true then"),
+    ),
+    # promote
+    _mutant(
+        "a promotion does not look whether the entry is still there",
+        "promote",
+        ("if redis.call('ZSCORE', zset, old) then", "if true then"),
+    ),
+    _mutant(
+        "a promotion removes the entry before it writes the job",
+        "promote",
+        ("    local reply = 1\n", "    local reply = 1\n    redis.call('ZREM', zset, old)\n"),
+    ),
+    _mutant(
+        "a promoted entry stays",
+        "promote",
+        ("if verb ~= 'later' or new ~= old then", "if verb == 'drop' then"),
+    ),
+    _mutant(
+        "an entry put off as it is, is removed",
+        "promote",
+        ("if verb ~= 'later' or new ~= old then", "if true then"),
+    ),
+    # leases
+    _mutant(
+        "two processes join by one name",
+        "beat",
+        ("if mode == 'join' and lease >= now then", "if false then"),
+    ),
+    _mutant(
+        "an extension revives the dead",
+        "beat",
+        ("if mode == 'extend' and lease <= 0 then", "if false then"),
+    ),
+    _mutant(
+        "a beat does not tell that the lease had lapsed",
+        "beat",
+        ("return lease < now and 1 or 0", "return 0"),
+    ),
+    _mutant(
+        "a process leaves and forgets its claims",
+        "leave",
+        ("redis.call('ZADD', KEYS[1], 0, identity)", "redis.call('ZREM', KEYS[1], identity)"),
+    ),
+    _mutant(
+        "a process leaves and its lease runs on",
+        "leave",
+        ("redis.call('ZADD', KEYS[1], 0, identity)", ""),
+    ),
+    _mutant(
+        "anybody prolongs the term of the leader",
+        "lead",
+        ("if owner == ARGV[1] then", "if owner then"),
+    ),
+    _mutant(
+        "anybody takes the lead",
+        "lead",
+        ("if owner then\n  return 0\nend", ""),
+    ),
+)

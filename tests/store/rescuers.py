@@ -1,0 +1,236 @@
+"""Those who come after: misfortune, recoverers, pollers and the leader of the state machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hypothesis import strategies as st
+
+from django_jobqueue.store.claims import BACK, SNOOZE, Move
+from django_jobqueue.store.sets import DROP, PUSH, SCHEDULE, Promotion
+from django_jobqueue.store.sets import RETRY as RETRY_SET
+from tests.store import chance
+from tests.store.actors import job_of
+from tests.store.cellar import FAR, LEASE, PAST, Cellar, one_of
+from tests.store.chance import LOW, READINGS
+from tests.store.model import DEAD, LAPSED, LIVE, Refused
+
+
+class Rescuers(Cellar):
+    """What reads in one moment and acts in a later one."""
+
+    # Time and misfortune -----------------------------------------------------
+
+    @chance.event(1, which=st.integers(0, 20))
+    def lapse(self, which: int) -> None:
+        """Let the lease of a process run out, of a living or of a dead one."""
+        self.acting = ""
+        live = [name for name in self.claimants() if self.model.leases.get(name) == LIVE]
+        if live:
+            self.lapse_of(one_of(live, which))
+
+    def lapse_of(self, identity: str) -> None:
+        """Let a lease run out."""
+        self.client.zadd(self.store.keys.leases, {identity: 1})
+        self.model.leases[identity] = LAPSED
+        for worker in self.workers:
+            if worker.identity == identity:
+                worker.last = None
+
+    @chance.event(1, which=st.integers(0, 20))
+    def lose_lease(self, which: int) -> None:
+        """Lose the lease of a process that has claims, as a Redis that was restarted may."""
+        self.acting = ""
+        claimants = [name for name in self.claimants() if name in self.model.leases]
+        if claimants:
+            identity = one_of(claimants, which)
+            self.lapse_of(identity)
+            self.client.zrem(self.store.keys.leases, identity)
+            del self.model.leases[identity]
+            self.bereft.add(identity)
+
+    @chance.event(1)
+    def adopt_orphans(self) -> None:
+        """Give claims without a lease one."""
+        self.acting = ""
+        orphans = set(self.store.claims.orphans())
+        hashes = {*self.claimants(), *self.model.suspects}
+        assert orphans == hashes - self.model.leases.keys()
+        for identity in orphans:
+            self.store.claims.adopt(identity, LEASE)
+            self.model.beat(identity, "join")
+        self.bereft.clear()
+
+    @chance.event(1)
+    def forget_scripts(self) -> None:
+        """Make the server forget the scripts."""
+        self.acting = ""
+        self.client.script_flush()
+
+    # Back --------------------------------------------------------------------
+
+    @chance.event(2, which=st.integers(0, 20))
+    def read_expired(self, which: int) -> None:
+        """Do the first half of a recovery: find a process whose lease is over, read its claims."""
+        self.acting = ""
+        if all(state == LIVE for state in self.model.leases.values()):
+            self.lapse(which)
+        dead, lapsed = self.store.claims.expired()
+        states = self.model.leases
+        assert sorted(dead) == sorted(name for name, state in states.items() if state == DEAD)
+        assert sorted(lapsed) == sorted(name for name, state in states.items() if state == LAPSED)
+        over = sorted(dead + lapsed, key=lambda name: (not self.model.claims[name], name))
+        if over:
+            self.read_claims(over[which % len(over)])
+
+    def read_claims(self, identity: str) -> None:
+        """Read the claims of a process, in order to take them back."""
+        claims, suspect = self.store.claims.held(identity)
+        assert suspect == self.model.suspects.get(identity, "")
+        self.readings = [*self.readings, (identity, claims)][-READINGS:]
+
+    @chance.event(
+        3,
+        which=st.integers(0, READINGS - 1),
+        verbs=chance.recoveries,
+        part=st.integers(0, 4),
+        rewritten=chance.flags,
+        keeps=chance.flags,
+        broken=chance.broken_for_recovery,
+    )
+    def recover(
+        self,
+        which: int = 0,
+        verbs: Sequence[str] = (BACK,),
+        part: int = 100,
+        rewritten: bool = True,
+        keeps: bool = False,
+        broken: str = "",
+    ) -> None:
+        """
+        Do the second half, at some later time: take back the first ``part`` of what was read.
+
+        The process may have come back, somebody else may have been faster. With
+        ``keeps`` the same reading is acted on once more, later.
+        """
+        if not self.readings:
+            self.read_expired(which)
+        if not self.readings:
+            return
+        index = which % len(self.readings)
+        identity, claims = self.readings[index]
+        if not keeps:
+            del self.readings[index]
+        moves = [
+            Move(
+                verb,
+                claim.field,
+                self.rewrite(claim.raw, rewritten),
+                FAR if verb == SNOOZE else 0.0,
+                claim.queue if verb == BACK else "",
+                claim.raw,
+            )
+            for claim, verb in zip(claims[:part], _repeated(verbs), strict=False)
+        ]
+        self.acting = "" if self.model.leases.get(identity) == LIVE else identity
+        with self.broken(broken, identity):
+            try:
+                expected = self.model.recover(identity, moves)
+            except Refused:
+                self.assert_refused(lambda: self.store.claims.recover(identity, moves))
+                return
+            found = self.store.claims.recover(identity, moves)
+        assert found.alive == expected.alive, "I5: a live lease was recovered"
+        assert found.moved == len(expected.moved)
+        assert found.refused.keys() == expected.refused
+        for moved in expected.moved:
+            self.accounts[job_of(moved.payload)].allowed += 1
+
+    # In time -----------------------------------------------------------------
+
+    @chance.event(1)
+    def poll(self) -> None:
+        """Do the first half of a promotion: read what is due."""
+        self.acting = ""
+        due = self.store.sets.due()
+        for name, entries in due.entries.items():
+            assert sorted(entries) == sorted(self.model.due(name))
+            if entries:
+                self.polls = [*self.polls, (name, entries)][-READINGS:]
+        waiting = self.model.sets[SCHEDULE] or self.model.sets[RETRY_SET]
+        assert (due.earliest is not None) == bool(waiting)
+
+    @chance.event(
+        2,
+        which=st.integers(0, READINGS - 1),
+        verbs=chance.promotions,
+        queue=chance.queues,
+        rewritten=chance.flags,
+        is_due=chance.flags,
+        keeps=chance.flags,
+        broken=chance.broken_for_promotion,
+    )
+    def promote(
+        self,
+        which: int = 0,
+        verbs: Sequence[str] = (PUSH,),
+        queue: str = LOW,
+        rewritten: bool = True,
+        is_due: bool = False,
+        keeps: bool = False,
+        broken: str = "",
+    ) -> None:
+        """Do the second half; with ``keeps`` another poller does it once more, later."""
+        if not self.polls:
+            self.poll()
+        if not self.polls:
+            return
+        index = which % len(self.polls)
+        name, entries = self.polls[index]
+        if not keeps:
+            del self.polls[index]
+        self.acting = ""
+        promotions = [
+            Promotion(
+                verb,
+                entry,
+                self.rewrite(entry, rewritten),
+                queue,
+                PAST if is_due else FAR,
+            )
+            for entry, verb in zip(entries, _repeated(verbs), strict=False)
+        ]
+        with self.broken(broken, ""):
+            try:
+                expected, refused = self.model.promote(name, promotions)
+            except Refused:
+                self.assert_refused(lambda: self.store.sets.promote(name, promotions))
+                return
+            found = self.store.sets.promote(name, promotions)
+        assert found[0] == len(expected), "pollers that raced moved a job twice, or never"
+        assert found[1].keys() == refused
+        for done in expected:
+            if promotions[done].verb == DROP:
+                self.accounts[job_of(promotions[done].old)].finished = True
+
+    @chance.event(1, at=chance.workers)
+    def lead(self, at: int) -> None:
+        """Stand for election."""
+        self.acting = ""
+        identity = self.workers[at].identity
+        if not self.model.leader:
+            self.model.leader = identity
+        leads = self.store.sets.lead(identity, LEASE)
+        assert leads == (self.model.leader == identity), "two lead, or the wrong one"
+
+    @chance.event(1)
+    def end_term(self) -> None:
+        """Let the leader's term end."""
+        self.acting = ""
+        self.client.delete(self.store.keys.leader)
+        self.model.leader = ""
+
+
+def _repeated(verbs: Sequence[str]) -> Iterator[str]:
+    while True:
+        yield from verbs

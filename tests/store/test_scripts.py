@@ -1,0 +1,196 @@
+"""The scripts as texts: how they are called, and that a server may forget them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from importlib import resources
+
+import pytest
+import redis
+
+from django_jobqueue.exceptions import StoreFull
+from django_jobqueue.store import scripts
+from django_jobqueue.store.claims import BACK, BURY, RETRY, SNOOZE, Move
+from django_jobqueue.store.scripts import Script
+from django_jobqueue.store.sets import PUSH, Promotion
+from django_jobqueue.store.store import Store
+from tests.store.contents import Contents
+from tests.support.server import RedisServer
+
+Look = Callable[[], Contents]
+
+ME = "host:1:abc"
+
+#: Does one thing with each script, and says which.
+VERBS: dict[str, Callable[[Store], object]] = {
+    "beat": lambda store: store.claims.beat(ME, 60.0),
+    "due": lambda store: store.sets.due(),
+    "lead": lambda store: store.sets.lead("me", 60.0),
+    "leave": lambda store: store.claims.leave(ME),
+    "promote": lambda store: store.sets.promote("retry", []),
+    "recover": lambda store: store.claims.recover("nobody", []),
+    "step": lambda store: store.claims.step(ME, lease=60, batch="b", wanted=1, queues=["q"]),
+}
+
+
+def test_every_script_is_known_here() -> None:
+    assert set(scripts.load()) == set(VERBS)
+
+
+def test_every_file_is_loaded_with_its_digest() -> None:
+    files = resources.files(scripts.__package__).joinpath("lua")
+    names = {entry.name.removesuffix(".lua") for entry in files.iterdir()}
+    assert set(scripts.load()) == names
+    for script in scripts.load().values():
+        assert script.text.startswith("#!lua flags=")
+        assert script.digest == hashlib.sha1(script.text.encode()).hexdigest()  # noqa: S324 - Redis
+
+
+def test_without_flags_only_the_first_line_is_missing() -> None:
+    for name, script in scripts.load(flags=False).items():
+        assert "#!" not in script.text
+        assert scripts.load()[name].text.partition("\n")[2] == script.text
+        assert script.digest != scripts.load()[name].digest
+
+
+@pytest.mark.parametrize("flags", [True, False])
+@pytest.mark.parametrize("name", VERBS)
+def test_each_script_runs_on_a_server_that_never_saw_it(
+    store: Store, raw: redis.Redis, name: str, flags: bool
+) -> None:
+    store._link._flags = flags
+    for _ in range(2):
+        raw.script_flush()
+        VERBS[name](store)
+    assert store._link._flags is flags
+    digest = scripts.load(flags=flags)[name].digest
+    assert raw.script_exists(digest) == [True]
+
+
+def test_a_script_is_sent_once_and_called_by_its_digest_then(
+    store: Store, raw: redis.Redis
+) -> None:
+    raw.script_flush()
+    before = _calls(raw)
+    for _ in range(5):
+        store.claims.beat(ME, 60.0)
+    after = _calls(raw)
+    assert after.get("eval", 0) - before.get("eval", 0) == 1
+    assert after["evalsha"] - before.get("evalsha", 0) == 5
+
+
+def test_jobs_go_all_their_ways_while_scripts_are_flushed(
+    store: Store, raw: redis.Redis, look: Look
+) -> None:
+    """Row by row, with the server's memory of scripts wiped before each."""
+    store.queues.push({"q": [b"%d" % n for n in range(5)]})
+    raw.script_flush()
+    claims = store.claims.step(ME, lease=60, batch="b", wanted=5, queues=["q"]).claimed
+    raw.script_flush()
+    verbs = (RETRY, SNOOZE, BURY)
+    moves = [
+        Move(verb, claim.field, claim.raw, -10.0)
+        for verb, claim in zip(verbs, claims, strict=False)
+    ]
+    store.claims.step(
+        ME, lease=60, batch="c", wanted=0, queues=[], done=[claims[3].field], moves=moves
+    )
+    raw.script_flush()
+    due = store.sets.due()
+    assert due.entries == {"schedule": [b"1"], "retry": [b"0"]}
+    raw.script_flush()
+    store.sets.promote("retry", [Promotion(PUSH, b"0", b"0", "q")])
+    store.claims.declare_dead(ME)
+    raw.script_flush()
+    store.claims.recover(ME, [Move(BACK, claims[4].field, b"4", queue="q")])
+    assert list(look().jobs()) == [
+        ("queue q", b"0"), ("queue q", b"4"), ("dead", b"2"), ("schedule", b"1"),
+    ]  # fmt: skip
+
+
+def test_a_server_that_does_not_know_flags_gets_the_scripts_without(
+    store: Store, look: Look
+) -> None:
+    """Redis 6.2 fails to compile the first line; here a line before it has the same effect."""
+
+    def verbs(*, flags: bool = True) -> Mapping[str, Script]:
+        loaded = scripts.load(flags=flags)
+        if not flags:
+            return loaded
+        texts = {name: "\n" + script.text for name, script in loaded.items()}
+        return {
+            name: Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+            for name, text in texts.items()
+        }
+
+    store._link._verbs = verbs
+    store.queues.push({"q": [b"1"]})
+    for name, verb in VERBS.items():
+        if name != "leave":
+            verb(store)
+    assert store._link._flags is False
+    assert look().claims == {ME: {"b:1:q": b"1"}}
+
+
+# At maxmemory ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flags", [True, False], ids=["flags", "without flags"])
+def test_a_full_redis_is_worked_empty(
+    private_redis: Callable[..., RedisServer], flags: bool
+) -> None:
+    server = private_redis()
+    store = Store(server.url, timeout=10.0)
+    store._link._flags = flags
+    jobs = [b"%d" % n for n in range(10)]
+    store.queues.push({"q": jobs}, [(1.0, b"scheduled")])
+    store.claims.join("dead", 60.0)
+    (lost,) = store.claims.step("dead", lease=60, batch="b", wanted=1, queues=["q"]).claimed
+    with server.client() as client:
+        client.config_set("maxmemory", 1)
+        with pytest.raises(StoreFull):
+            store.queues.push({"q": [b"one more"]})
+
+        assert store.claims.join(ME, 60.0)
+        assert not store.claims.beat(ME, 60.0)
+        assert store.claims.extend(ME, 60.0)
+        assert store.sets.lead("me", 60.0)
+        found = store.claims.step(ME, lease=60, batch="b", wanted=5, queues=["q"])
+        assert [claim.raw for claim in found.claimed] == jobs[1:6]
+        done, *rest = (claim.field for claim in found.claimed)
+        moves = [
+            Move(verb, field, verb.encode(), 60.0, "q" if verb == BACK else "")
+            for verb, field in zip((RETRY, SNOOZE, BURY, BACK), rest, strict=True)
+        ]
+        step = store.claims.step(
+            ME, lease=60, batch="c", wanted=1, queues=["q"], done=[done], moves=moves
+        )
+        assert (step.refused, step.fenced, len(step.claimed)) == ({}, 0, 1)
+        store.claims.declare_dead("dead")
+        assert store.claims.recover("dead", [Move(BACK, lost.field, b"0", queue="q")]).moved == 1
+        assert store.sets.due().entries["schedule"] == [b"scheduled"]
+        promotion = Promotion(PUSH, b"scheduled", b"scheduled", "q")
+        assert store.sets.promote("schedule", [promotion]) == (1, {})
+        assert store.claims.leave(ME) == 1
+        left = [Move(BACK, claim.field, claim.raw, queue="q") for claim in step.claimed]
+        assert store.claims.recover(ME, left).moved == 1
+        done_now: list[str] = []
+        while done_now or store.queues.sizes(["q"])["q"]:
+            step = store.claims.step(
+                ME, lease=60, batch="last", wanted=3, queues=["q"], done=done_now
+            )
+            done_now = [claim.field for claim in step.claimed]
+
+        client.config_set("maxmemory", 0)
+        contents = Contents.read(client, "")
+        assert sorted(contents.sets) == ["dead", "retry", "schedule"]
+        assert contents.payloads() == [b"bury", b"retry", b"snooze"]
+        # Ten jobs and the scheduled one, of which one was snoozed; the retry and the death count.
+        assert contents.counters["processed"] == 10
+    store.close()
+
+
+def _calls(client: redis.Redis) -> dict[str, int]:
+    stats = client.info("commandstats")
+    return {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
