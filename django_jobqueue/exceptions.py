@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 
@@ -42,7 +43,7 @@ class StoreFull(StoreError):
 
 
 class StoreRefused(StoreError):
-    """Redis answered with an error that trying again will not cure (a wrong type, no permission)."""
+    """Redis answered with an error that trying again will not cure, such as a wrong type."""
 
 
 class AccessDenied(StoreUnavailable):
@@ -143,7 +144,10 @@ class InvalidSchedule(JobQueueError, ValueError):
         self.way_out = way_out
 
     def __str__(self) -> str:
-        return f"{self.value!r} is not a time to run at: {self.way_out}."
+        shown = repr(self.value)
+        if len(shown) > 200:  # the times of a bulk may be many
+            shown = f"{shown[:200]}..."
+        return f"{shown} is not a time to run at: {self.way_out}."
 
 
 class InvalidOption(JobQueueError, ValueError):
@@ -239,7 +243,7 @@ class Snooze(JobQueueError):
         seconds = delay.total_seconds() if hasattr(delay, "total_seconds") else delay
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
             raise InvalidSchedule(delay, "Snooze takes seconds or a timedelta")
-        if not 0 <= seconds < float("inf"):
+        if not 0 <= seconds <= sys.float_info.max:  # so an int becomes a float without fail
             raise InvalidSchedule(delay, "Snooze takes zero or more seconds")
         super().__init__(seconds)
         self.delay = float(seconds)

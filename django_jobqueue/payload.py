@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,12 @@ QUEUE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 #: Characters kept of an error's message, as Sidekiq does.
 MESSAGE_LIMIT = 10_000
 
+#: Seconds from the epoch beyond which a number is no time: no calendar goes there.
+TIME_LIMIT = 1e12
+
+#: Characters of anybody's text that a log line shows.
+LOG_LIMIT = 500
+
 #: Retries of ``retry = True`` where the settings say nothing, as Sidekiq's.
 DEFAULT_RETRIES = 25
 
@@ -31,7 +39,15 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
+def _parse_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        # It could be read and run, but never be written again.
+        raise ValueError(f"{text[:20]} is beyond every float")
+    return number
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_parse_float).decode
 
 
 def new_jid() -> str:
@@ -175,7 +191,9 @@ class Payload:
     def backtrace(self) -> bool | int:
         """Whether, or how many lines of, the traceback travel with a failure."""
         value = self.fields.get("backtrace", False)
-        return value if type(value) in (bool, int) else False
+        if type(value) is bool:
+            return value
+        return max(value, 0) if type(value) is int else False
 
     @property
     def tags(self) -> list[str]:
@@ -205,23 +223,29 @@ class Payload:
         Return one of the ``*_at`` fields in epoch seconds.
 
         Read by the type that JSON gives it: an integer is milliseconds, a float
-        is seconds as Sidekiq wrote them before 8.0.
+        is seconds as Sidekiq wrote them before 8.0. None where it is no time.
         """
         value = self.fields.get(name)
-        if type(value) is int:
+        if type(value) is int and abs(value) <= TIME_LIMIT * 1000:
             return value / 1000
-        return value if type(value) is float else None
+        return value if type(value) is float and abs(value) <= TIME_LIMIT else None
 
 
 def stamp(at: float | None = None, *, unit: str = "milliseconds") -> int | float:
     """Return a moment (epoch seconds; default now) as a ``*_at`` field holds it."""
     moment = clock.now() if at is None else at
-    return moment if unit == "seconds" else int(moment * 1000)
+    # A float even where it is whole: read again, an integer would be milliseconds.
+    return float(moment) if unit == "seconds" else int(moment * 1000)
 
 
 def printable(text: str) -> str:
-    """Return text for a log line: control characters escaped, so that one entry stays one line."""
-    return text if text.isprintable() else repr(text)[1:-1]
+    """
+    Return text for a log line: control characters escaped, so that one entry stays one line.
+
+    A long text is cut: who pushes a name of 10 MB fills no disk with it.
+    """
+    shown = text if len(text) <= LOG_LIMIT else f"{text[:LOG_LIMIT]}..."
+    return shown if shown.isprintable() else repr(shown)[1:-1]
 
 
 def wrap_invalid(raw: bytes, queue: str) -> Payload:
@@ -248,11 +272,14 @@ def unwrap_invalid(payload: Payload) -> bytes | None:
     raw = payload.fields.get("raw")
     if payload.job_class != "InvalidPayload" or type(raw) is not str:
         return None
-    return base64.b64decode(raw)
+    try:
+        return base64.b64decode(raw, validate=True)
+    except ValueError:  # somebody else's entry under that name
+        return None
 
 
 def _positive(value: Any) -> float | None:
-    if type(value) in (int, float) and 0 < value < float("inf"):
+    if type(value) in (int, float) and 0 < value <= sys.float_info.max:
         return float(value)
     return None
 

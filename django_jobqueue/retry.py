@@ -17,6 +17,9 @@ from django_jobqueue.payload import DEFAULT_RETRIES, MESSAGE_LIMIT, Payload, sta
 #: Frames kept of a traceback, the innermost ones.
 BACKTRACE_LIMIT = 50
 
+#: Retries after which the waits grow no more: a count may come from anywhere.
+COUNT_LIMIT = 1000
+
 
 class Fate(Enum):
     """What becomes of a job that failed."""
@@ -48,12 +51,12 @@ class Decision:
 
 def backoff(count: int) -> float:
     """Return the seconds before retry ``count`` (0 is the first): ``count**4 + 15``."""
-    return float(min(count, 1000) ** 4 + 15)
+    return float(min(count, COUNT_LIMIT) ** 4 + 15)
 
 
 def jitter(count: int) -> float:
     """Return the random seconds on top: up to ``10 * (count + 1)``."""
-    return random.uniform(0, 10 * (count + 1))
+    return random.uniform(0, 10 * (min(count, COUNT_LIMIT) + 1))
 
 
 def decide(
@@ -98,12 +101,12 @@ def postpone_unknown(
     It may be new, and this process old: for ``window`` seconds it is tried
     again elsewhere, then buried.
     """
-    since = payload.time("unknown_since")
     now = clock.now()
-    noted = _with_error(payload, error).replace(
-        unknown_since=stamp(now if since is None else since, unit=unit)
-    )
-    age = 0.0 if since is None else now - since
+    since = payload.time("unknown_since")
+    # Not from the future: then it would never be over.
+    since = now if since is None else min(since, now)
+    noted = _with_error(payload, error).replace(unknown_since=stamp(since, unit=unit))
+    age = now - since
     if age >= window:
         return bury(payload, error, unit=unit)
     return Decision(Fate.POSTPONE, noted, min(30.0, max(window - age, 1.0)))
@@ -148,10 +151,12 @@ def _exhausted(failed: Payload, count: int, default_retries: int) -> bool:
 
 def _with_failure(payload: Payload, error: BaseException, unit: str) -> Payload:
     failed = _with_error(payload, error)
+    # It was run, so its class is known by now.
+    changes: dict[str, Any] = {"unknown_since": None}
     if payload.retry_count is None:
-        changes: dict[str, Any] = {"retry_count": 0, "failed_at": stamp(unit=unit)}
+        changes |= {"retry_count": 0, "failed_at": stamp(unit=unit)}
     else:
-        changes = {"retry_count": payload.retry_count + 1, "retried_at": stamp(unit=unit)}
+        changes |= {"retry_count": payload.retry_count + 1, "retried_at": stamp(unit=unit)}
         if payload.time("failed_at") is None:
             changes["failed_at"] = stamp(unit=unit)
     if payload.backtrace:

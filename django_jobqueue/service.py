@@ -1,4 +1,4 @@
-"""A named loop in a thread: every background duty of a worker is one, so all start and stop alike."""
+"""A named loop in a thread: every background duty is one, so all start and stop alike."""
 
 from __future__ import annotations
 
@@ -21,32 +21,36 @@ class Outage:
     Remember that Redis is away, and say so once when it goes and once when it is back.
 
     One is shared by all loops of a process, so that five loops do not tell the
-    same news five times. It is back when any of them was served again.
+    same news five times. It is back when every loop that was refused has been
+    served again: a server that may not write still serves those who read.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: float | None = None
+        self._refused: set[str] = set()
 
     @property
     def since(self) -> float | None:
         """When it began, on the monotonic clock; None while Redis serves."""
         return self._since
 
-    def began(self, error: Exception) -> None:
-        """Note a failed call."""
+    def began(self, error: Exception, who: str = "") -> None:
+        """Note a failed call of the loop with this name."""
         with self._lock:
+            self._refused.add(who)
             if self._since is not None:
                 return
             self._since = clock.monotonic()
         logger.error("Redis is away: %s. Trying until it is back.", error)
 
-    def ended(self) -> None:
-        """Note a call that was served. Cheap when there is no outage."""
-        if self._since is None:
+    def ended(self, who: str = "") -> None:
+        """Note a call of a loop that was served. Cheap when there is no outage."""
+        if self.since is None:
             return
         with self._lock:
-            if self._since is None:
+            self._refused.discard(who)
+            if self._since is None or self._refused:
                 return
             lasted = clock.monotonic() - self._since
             self._since = None
@@ -122,12 +126,12 @@ class Service:
         while not self.stopping:
             try:
                 wait = self.tick()
-                self._outage.ended()
+                self._outage.ended(self.name)
                 backoff.reset()
             except StoreUnavailable as error:
-                self._outage.began(error)
+                self._outage.began(error, self.name)
                 wait = backoff.next()
-            except Exception:
+            except BaseException:  # a loop ends by ``stop`` and nothing else
                 logger.exception("The %s failed; it goes on", self.name)
                 wait = max(1.0, backoff.next())
             self._wake.wait(wait)

@@ -23,7 +23,9 @@ def test_every_setting_is_documented_and_no_other() -> None:
     assert documented == {name.upper() for name in conf.Settings.__dataclass_fields__}
 
 
-@pytest.mark.parametrize("document", sorted(PROJECT.glob("*.rst")) + sorted(PROJECT.glob("docs/*.rst")))
+@pytest.mark.parametrize(
+    "document", sorted(PROJECT.glob("*.rst")) + sorted(PROJECT.glob("docs/*.rst"))
+)
 def test_links_to_files_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"<([^<>:\s]+\.(?:rst|md|py))>`_", document.read_text()):
         assert (document.parent / target).is_file(), target

@@ -81,6 +81,7 @@ def _way_out(value: Any) -> str:
         return "pass a list"
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "pass base64 text"
-    if isinstance(value, (str, int, float, list, dict)):
-        return f"pass a plain {next(k for k in (bool, str, int, float, list, dict) if isinstance(value, k)).__name__}"
+    for plain in (str, int, float, list, dict):
+        if isinstance(value, plain):
+            return f"pass a plain {plain.__name__}"
     return "pass str(), or only int, float, bool, None, str, list and dict with str keys"

@@ -18,7 +18,7 @@ from django_jobqueue.client.outlet import Entry
 from django_jobqueue.client.send import send
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import ArgumentNotSerializable, PayloadTooLarge
-from django_jobqueue.payload import Payload
+from django_jobqueue.payload import Payload, check_queue_name
 from django_jobqueue.signals import job_refused, tell
 
 
@@ -32,8 +32,8 @@ def push(
     ``on_commit`` (True, or the alias of a database), and inside a transaction
     there, the jobs are checked now and written when it commits.
 
-    Raises: ArgumentNotSerializable, PayloadTooLarge, what a middleware raises
-    (then nothing is pushed); StoreUnavailable, EnqueueError.
+    Raises: InvalidQueueName, ArgumentNotSerializable, PayloadTooLarge, what a
+    middleware raises (then nothing is pushed); StoreUnavailable, EnqueueError.
     """
     chain = client_chain()
     limit = get_settings().max_payload
@@ -56,10 +56,12 @@ def push(
 
 def encode(payload: Payload, limit: int) -> bytes:
     """
-    Return a payload's bytes, checked for strict JSON and size (``limit`` in bytes).
+    Return a payload's bytes, checked for its queue, strict JSON and size (``limit`` in bytes).
 
-    Raises: ArgumentNotSerializable, PayloadTooLarge.
+    Raises: InvalidQueueName, ArgumentNotSerializable, PayloadTooLarge.
     """
+    # A worker would read a wrong name as ``default``: not what was asked for.
+    check_queue_name(payload.fields.get("queue", "default"))
     check_arguments(payload.args)
     try:
         raw = payload.encode()

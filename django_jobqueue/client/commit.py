@@ -48,17 +48,19 @@ def hold_until_commit(entries: Sequence[Entry], alias: str) -> bool:
     connection = transaction.get_connection(alias)
     if not connection.in_atomic_block:
         return False
-    _batch(connection, alias).entries.extend(entries)
+    batch = _open_batch(connection) or _Batch()
+    batch.entries.extend(entries)
+    # A hook for every push, though the first one sends them all: what captures
+    # hooks, as captureOnCommitCallbacks() does, sees only those made since then.
+    transaction.on_commit(batch.send, using=alias)
     return True
 
 
-def _batch(connection: BaseDatabaseWrapper, alias: str) -> _Batch:
-    """Return the open batch of the present savepoints, registered with Django."""
+def _open_batch(connection: BaseDatabaseWrapper) -> _Batch | None:
+    """Return the batch that was begun under the present savepoints, if it is not sent yet."""
     savepoints = set(connection.savepoint_ids)
     for hook in reversed(connection.run_on_commit):
         owner = getattr(hook[1], "__self__", None)
         if isinstance(owner, _Batch) and hook[0] == savepoints and not owner.sent:
             return owner
-    batch = _Batch()
-    transaction.on_commit(batch.send, using=alias)
-    return batch
+    return None

@@ -25,7 +25,7 @@ OUTLETS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One accepted job: its payload, the bytes of it, and when it is to run (epoch s; None: now)."""
+    """One accepted job: its payload, its bytes, and when it is to run (epoch s; None: now)."""
 
     payload: Payload
     raw: bytes
@@ -94,7 +94,8 @@ def use_outlet(other: Outlet) -> Iterator[Outlet]:
     try:
         yield other
     finally:
-        _overridden.remove(other)
+        # The last one of the same: it may be there twice, and several threads may be in here.
+        del _overridden[len(_overridden) - 1 - _overridden[::-1].index(other)]
 
 
 def _on_setting_changed(*, setting: str, **_: Any) -> None:

@@ -17,7 +17,8 @@ class Attempt:
     """
     A job's payload, the start of this run (monotonic seconds), and whether the worker stops.
 
-    ``performed`` becomes True when the server middleware let the job through.
+    ``performed`` becomes True when the server middleware let the job through;
+    ``inline`` where no worker runs it, but the thread that enqueued it.
     """
 
     payload: Payload
@@ -25,3 +26,4 @@ class Attempt:
     started: float
     stopping: Callable[[], bool] = _never
     performed: bool = False
+    inline: bool = False

@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from functools import cached_property
+from typing import Any, ClassVar, TypeGuard
 
 from django_jobqueue import clock
 from django_jobqueue.client.client import push
@@ -86,7 +87,6 @@ class Job:
     #: Counts definitions, so that the registry knows when to look again.
     definitions: ClassVar[int] = 0
     _arity: ClassVar[Arity]
-    _attempt: Attempt
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -134,6 +134,12 @@ class Job:
             return asyncio.run(result)
         return result
 
+    @cached_property
+    def _attempt(self) -> Attempt:
+        """The run that the worker has set; one of its own where a test calls ``perform``."""
+        fields = {"class": wire_name(type(self)), "args": [], "jid": new_jid(), "queue": self.queue}
+        return Attempt(Payload(fields), self.queue, clock.monotonic())
+
     # What a running job may ask --------------------------------------------------
 
     @property
@@ -150,6 +156,11 @@ class Job:
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
         return self._attempt.payload.attempt
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether it runs in the thread that enqueued it, and not in a worker."""
+        return self._attempt.inline
 
     @property
     def stopping(self) -> bool:
@@ -236,7 +247,7 @@ class BoundJob:
     bool, None, str, list, dict with str keys) and fit ``perform``.
 
     Raises, from every call that enqueues: ArgumentNotSerializable,
-    InvalidArguments, PayloadTooLarge, StoreUnavailable within some two seconds
+    InvalidArguments, InvalidQueueName, PayloadTooLarge, StoreUnavailable within some two seconds
     when Redis cannot be reached (it may have taken the job), EnqueueError when
     Redis refused it, and whatever a client middleware raises.
     """
@@ -308,17 +319,19 @@ class BoundJob:
         """
         Enqueue one job for each row of arguments; rows may be a generator.
 
-        ``at`` is one moment for all or one a row; ``spread`` gives each job a
+        ``at`` is one moment for all, or one a row; ``spread`` gives each job a
         random delay of its own up to that long. A slice of ``batch_size`` jobs
         (at most 250 of scheduled ones) is one round trip. When a slice fails,
         those before it stay pushed.
 
         Returns a list of jid or None, aligned with the rows.
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        if type(batch_size) is not int or batch_size < 1:
             raise InvalidOption("batch_size", batch_size, "it is a number from 1 on")
         if at is not None and spread is not None:
             raise InvalidOption("spread", spread, "give an at or a spread, not both")
+        if _are_times(at):
+            _check_numbers(at, rows)
         timed = at is not None or spread is not None or self._at() is not None
         size = min(batch_size, SCHEDULED_BATCH) if timed else batch_size
         times = self._times(at, spread)
@@ -418,11 +431,24 @@ class BoundJob:
                 yield after(random.uniform(0, longest))
         elif at is None:
             yield from itertools.repeat(self._at())
-        elif isinstance(at, Iterable):
+        elif _are_times(at):
             yield from map(moment, at)
             raise InvalidSchedule(at, "it has fewer times than there are rows")
         else:
             yield from itertools.repeat(moment(at))
+
+
+def _are_times(at: Any) -> TypeGuard[Iterable[When]]:
+    """Return whether these are many times; a text is neither one nor many."""
+    return isinstance(at, Iterable) and not isinstance(at, str)
+
+
+def _check_numbers(times: Iterable[When], rows: Iterable[Row]) -> None:
+    """Refuse more or fewer times than rows before anything is pushed, where both are countable."""
+    if not (isinstance(times, Sized) and isinstance(rows, Sized)):
+        return
+    if len(times) != len(rows):
+        raise InvalidSchedule(times, f"there are {len(times)} times for {len(rows)} rows")
 
 
 def _random_delay(least: Delay, most: Delay) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,7 +45,8 @@ def _duration(value: Any) -> str | None:
     if value is None:
         return None
     length = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(length, (int, float)) and not isinstance(length, bool) and 0 < length < math.inf:
+    number = isinstance(length, (int, float)) and not isinstance(length, bool)
+    if number and 0 < length <= sys.float_info.max:
         return None
     return "it is None, a timedelta or seconds above 0"
 

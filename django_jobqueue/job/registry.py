@@ -33,7 +33,7 @@ class Registry:
     def classes(self) -> list[type[Job]]:
         """Return all job classes that can run, by wire name."""
         self._look()
-        return [cls for _, cls in sorted(self._classes.items())]
+        return [cls for _, cls in sorted(self._classes.items(), key=lambda item: str(item[0]))]
 
     def queues(self) -> list[str]:
         """Return the names of all queues that a job class or its retries name, and ``default``."""

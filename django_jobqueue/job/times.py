@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 import warnings
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,11 +20,10 @@ def seconds(value: Any, what: str = "a delay") -> float:
 
     Raises: InvalidSchedule for anything else, also bool, NaN and infinities.
     """
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    raise InvalidSchedule(value, f"{what} is a timedelta or a finite number of seconds")
+    number = value.total_seconds() if isinstance(value, timedelta) else _finite(value)
+    if number is None:
+        raise InvalidSchedule(value, f"{what} is a timedelta or a finite number of seconds")
+    return number
 
 
 def after(delay: Any) -> float | None:
@@ -53,10 +52,19 @@ def moment(when: Any) -> float | None:
                 )
             when = timezone.make_aware(when)
         at = when.timestamp()
-    elif isinstance(when, timedelta):
-        raise InvalidSchedule(
-            when, "a moment is a datetime or epoch seconds; for a delay use perform_in"
-        )
     else:
-        at = seconds(when, "a moment is a datetime or epoch seconds; what is no datetime")
+        number = _finite(when)
+        if number is None:
+            delay = "; for a delay use perform_in" if isinstance(when, timedelta) else ""
+            raise InvalidSchedule(
+                when, f"a moment is a datetime or a finite number of epoch seconds{delay}"
+            )
+        at = number
     return at if at > clock.now() else None
+
+
+def _finite(value: Any) -> float | None:
+    """Return a number as a float; None for anything else, also bool, NaN and infinities."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) <= sys.float_info.max else None

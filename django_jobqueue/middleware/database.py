@@ -20,22 +20,25 @@ class DatabaseHygiene:
     Server middleware: close stale connections around each job, roll back what it left open.
 
     What Django does around each request. Name it first, so that it is outermost.
+    A job that runs in line finds its caller's connections as they are, and
+    leaves them so, with the transaction that the caller may stand in.
     """
 
     def __init__(self, perform: Callable[[Job], Any]) -> None:
         self._perform = perform
 
     def __call__(self, job: Job) -> Any:
-        # A job that runs in line may stand in a transaction of its caller.
         callers = {c.alias for c in connections.all(initialized_only=True) if _is_open(c)}
-        close_old_connections()
+        if not job.is_inline:
+            close_old_connections()
         try:
             return self._perform(job)
         finally:
             for connection in connections.all(initialized_only=True):
                 if connection.alias not in callers and _is_open(connection):
                     self._roll_back(connection, job)
-            close_old_connections()
+            if not job.is_inline:
+                close_old_connections()
 
     def _roll_back(self, connection: BaseDatabaseWrapper, job: Job) -> None:
         """End a transaction that the job began and did not end."""
@@ -58,4 +61,5 @@ def _is_open(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a transaction is open that somebody began."""
     if connection.connection is None:
         return False
-    return connection.in_atomic_block or not connection.get_autocommit()
+    # Not get_autocommit(): that would connect.
+    return connection.in_atomic_block or not connection.autocommit

@@ -57,6 +57,7 @@ class Poller(Service):
         #: Whether we led in the last round, and whether it found nothing due.
         self.leads = True
         self.nothing_due = False
+        self._broken: set[str] = set()
 
     def tick(self) -> float:
         """Promote what is due, if we lead; return the seconds to wait."""
@@ -69,6 +70,9 @@ class Poller(Service):
         """Promote one page of each set; return the seconds until the next look."""
         due = self._store.sets.due(PAGE)
         found = False
+        for name in due.broken.keys() - self._broken:
+            logger.error("the set %s cannot be read: %s", name, due.broken[name])
+        self._broken = set(due.broken)
         for name, entries in due.entries.items():
             if entries:
                 found = True

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django_jobqueue import clock
-from django_jobqueue.exceptions import InvalidPayload, PoisonPill
-from django_jobqueue.payload import Payload, printable, stamp
+from django_jobqueue.exceptions import InvalidPayload, PoisonPill, StoreRefused
+from django_jobqueue.payload import Payload, printable, stamp, wrap_invalid
 from django_jobqueue.retry import bury, error_message, error_name
 from django_jobqueue.service import Outage, Service
 from django_jobqueue.store.claims import (
@@ -26,11 +26,8 @@ from django_jobqueue.store.store import Store
 
 logger = logging.getLogger("django_jobqueue.worker")
 
-#: Seconds between two looks for processes that were declared dead.
+#: Seconds between two looks for dead processes, more or less.
 LOOK = 1.0
-
-#: Seconds between two looks for leases that ran out, at least.
-LAPSED_LOOK = 10.0
 
 #: Seconds between two searches for claims without a lease.
 ORPHAN_LOOK = 3600.0
@@ -57,6 +54,15 @@ class CrashPolicy:
         With a suspect running, that one is to blame and no other. Without one,
         all that crash for the first time are.
         """
+        try:
+            return self._judge(claim, suspect)
+        except (ValueError, RecursionError) as error:
+            # It can be read and not be written: no crash could ever be counted,
+            # and all other claims of the process would stay with it.
+            dead = bury(wrap_invalid(claim.raw, claim.queue), error, unit=self.unit)
+            return Move(BURY, claim.field, dead.payload.encode())
+
+    def _judge(self, claim: Claim, suspect: str) -> Move:
         back = Move(BACK, claim.field, claim.raw, queue=claim.queue)
         try:
             payload = Payload.decode(claim.raw)
@@ -73,12 +79,12 @@ class CrashPolicy:
             crashes=crashes,
             crashed_at=stamp(now, unit=self.unit) if fresh else payload.fields["crashed_at"],
         )
-        if crashes == 1:
-            return Move(BACK, claim.field, marked.encode(), queue=claim.queue)
         error = PoisonPill(crashes)
         if crashes >= self.limit:
             dead = bury(marked, error, unit=self.unit)
             return Move(BURY, claim.field, dead.payload.encode())
+        if crashes == 1:
+            return Move(BACK, claim.field, marked.encode(), queue=claim.queue)
         waiting = marked.replace(
             error_class=error_name(error), error_message=error_message(error), enqueued_at=None
         )
@@ -97,6 +103,7 @@ def take_back(
     ``on_death`` is told of each job that is about to be buried. Without it such
     claims stay, for a process that runs user code to bury.
     """
+    shown = printable(identity)
     held, suspect = claims.held(identity)
     moves = [policy.judge(claim, suspect) for claim in held]
     if on_death is None:
@@ -109,16 +116,16 @@ def take_back(
                     on_death(Payload.decode(move.payload))
         recovery = claims.recover(identity, page)
         if recovery.alive:
-            logger.info("process %s came back, its jobs stay with it", identity)
+            logger.info("process %s came back, its jobs stay with it", shown)
             return moved
         if recovery.refused:
             logger.error(
                 "%d job(s) of dead process %s could not be moved, they stay in its claims: %s",
-                len(recovery.refused), identity, next(iter(recovery.refused.values())),
+                len(recovery.refused), shown, next(iter(recovery.refused.values())),
             )  # fmt: skip
         moved += recovery.moved
     if moved:
-        logger.warning("took back %d job(s) of dead process %s", moved, identity)
+        logger.warning("took back %d job(s) of dead process %s", moved, shown)
     return moved
 
 
@@ -149,24 +156,31 @@ class Recovery(Service):
         self._lease = lease
         self._unbroken_for = unbroken_for
         self._on_death = on_death or _ignore
-        self._next_lapsed = 0.0
         self._next_orphans = clock.monotonic() + random.uniform(0, ORPHAN_LOOK)
+        self._unreadable: set[str] = set()
 
     def tick(self) -> float:
         """Look once; return the seconds to the next look."""
         now = clock.monotonic()
         dead, lapsed = self._store.claims.expired()
+        if lapsed and self._may_judge():
+            dead += lapsed
         for identity in dead:
-            take_back(self._store.claims, identity, self._policy, self._on_death)
-        if now >= self._next_lapsed and lapsed:
-            self._next_lapsed = now + min(LAPSED_LOOK, self._lease / 2) * random.uniform(0.7, 1.3)
-            if self._may_judge():
-                for identity in lapsed:
-                    take_back(self._store.claims, identity, self._policy, self._on_death)
+            self._take_back(identity)
         if now >= self._next_orphans:
             self._next_orphans = now + ORPHAN_LOOK
             self.adopt_orphans()
         return LOOK * random.uniform(0.7, 1.3)
+
+    def _take_back(self, identity: str) -> None:
+        try:
+            take_back(self._store.claims, identity, self._policy, self._on_death)
+            self._store.processes.forget(identity)
+        except StoreRefused as error:
+            # One whose claims cannot be read must not keep us from the others.
+            if identity not in self._unreadable:
+                self._unreadable.add(identity)
+                logger.error("the jobs of %s cannot be taken back: %s", printable(identity), error)
 
     def adopt_orphans(self) -> None:
         """Give claims that have no lease one, so that they are taken back when it ends."""

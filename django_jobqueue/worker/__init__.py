@@ -1,1 +1,1 @@
-"""The way through: from a claimed job, through the server middleware and ``perform``, to its result."""
+"""The way through: from a claimed job, through middleware and ``perform``, to its result."""

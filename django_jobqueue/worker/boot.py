@@ -26,14 +26,12 @@ class RedisUnreachable(BootError):
 
 def check_jobs() -> None:
     """Raise InvalidJobClasses when two classes have one name: then jobs would run as the other."""
-    clashes = registry().duplicates()
-    if clashes:
-        raise InvalidJobClasses(
-            [
-                f"{name!r} is the wire name of {' and '.join(sorted(c.__qualname__ for c in found))}"
-                for name, found in clashes.items()
-            ]
-        )
+    problems = []
+    for name, rivals in registry().duplicates().items():
+        classes = sorted(f"{cls.__module__}.{cls.__qualname__}" for cls in rivals)
+        problems.append(f"{name!r} is the wire name of {' and '.join(classes)}")
+    if problems:
+        raise InvalidJobClasses(problems)
 
 
 def wait_for_redis(store: Store, settings: Settings, wait: Callable[[float], bool]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.dispatch import Signal
 from django.utils.module_loading import import_string
 
 from django_jobqueue import clock
@@ -47,7 +48,7 @@ class Outcome:
     """
     How a run ended that was no plain success: a verb of a result, bytes and a delay in seconds.
 
-    ``error`` is what ``perform`` raised, for those who run a job in line.
+    ``error`` is the failure that ``perform`` raised, for those who run a job in line.
     """
 
     verb: str
@@ -64,9 +65,12 @@ class Executor:
     other exceptions that are no ``Exception``.
     """
 
-    def __init__(self, settings: Settings, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, stopping: Callable[[], bool], *, inline: bool = False
+    ) -> None:
         self._settings = settings
         self._stopping = stopping
+        self._inline = inline
         layers: list[Callable[[Perform], Perform]] = [
             import_string(path) for path in settings.server_middleware
         ]
@@ -84,7 +88,16 @@ class Executor:
             return self._outcome(
                 bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
             )
-        return self.run_payload(payload, queue)[0]
+        try:
+            return self.run_payload(payload, queue)[0]
+        except BaseException as error:
+            # Not the job's: that ends as an outcome. Nothing in a payload may end a thread.
+            logger.exception(
+                "%s jid=%s cannot be handled, it goes to the dead set", *_names(payload)
+            )
+            return self._outcome(
+                bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
+            )
 
     def run_payload(self, payload: Payload, queue: str) -> tuple[Outcome | None, Any]:
         """Run a job; return its outcome, and what ``perform`` returned when it succeeded."""
@@ -95,7 +108,9 @@ class Executor:
             if _is_expired(payload):
                 logger.info("%s jid=%s expired before it started", *_names(payload))
                 return Outcome(EXPIRED), None
-            attempt = Attempt(payload, queue, clock.monotonic(), self._stopping)
+            attempt = Attempt(
+                payload, queue, clock.monotonic(), self._stopping, inline=self._inline
+            )
             job = cls.for_attempt(attempt)
         except UnknownJob as error:
             decision = postpone_unknown(
@@ -107,29 +122,28 @@ class Executor:
         except BaseException as error:  # out of the class's own __init__
             return self._failed(None, self._decide(None, payload, error), error, cls), None
         try:
-            tell(job_started, cls, payload=payload)
+            announce(job_started, cls, payload)
             result = self._chain(job)
         except BaseException as error:
             return self._judge(job, payload, error), None
         if not attempt.performed:
             logger.info("%s jid=%s skipped by a server middleware", *_names(payload))
             return Outcome(SKIPPED), None
-        if job_succeeded.receivers:
-            tell(job_succeeded, cls, payload=payload, elapsed=clock.monotonic() - attempt.started)
+        announce(job_succeeded, cls, payload, elapsed=clock.monotonic() - attempt.started)
         return None, result
 
     def _judge(self, job: Job, payload: Payload, error: BaseException) -> Outcome:
         if isinstance(error, Snooze):
             logger.info("%s jid=%s snoozed for %.1f s", *_names(payload), error.delay)
-            later = payload.replace(enqueued_at=None)
+            later = payload.replace(enqueued_at=None, unknown_since=None)
             return Outcome(SNOOZE, later.encode(), error.delay)
         if isinstance(error, Skip):
-            logger.info("%s jid=%s skipped: %s", *_names(payload), printable(str(error)))
+            logger.info("%s jid=%s skipped: %s", *_names(payload), _told(error))
             return Outcome(SKIPPED)
         if isinstance(error, Discard):
-            logger.info("%s jid=%s discarded: %s", *_names(payload), printable(str(error)))
+            logger.info("%s jid=%s discarded: %s", *_names(payload), _told(error))
             self._die(job, type(job), payload, error)
-            return Outcome(DISCARDED, error=error)
+            return Outcome(DISCARDED)
         return self._failed(job, self._decide(job, payload, error), error, type(job))
 
     def _decide(self, job: Job | None, payload: Payload, error: BaseException) -> Decision:
@@ -149,13 +163,14 @@ class Executor:
         cls: type[Job] | None = None,
     ) -> Outcome:
         payload = decision.payload
-        what = (*_names(payload), error_name(error), printable(error_message(error)[:500]))
-        trace = error if job is not None else None
+        what = (*_names(payload), error_name(error), _told(error))
+        ours = job is None and isinstance(error, (UnknownJob, InvalidArguments))
+        trace = None if ours else error
         if decision.fate in (Fate.RETRY, Fate.POSTPONE):
             logger.warning(
                 "%s jid=%s failed: %s: %s; again in %.0f s", *what, decision.delay, exc_info=trace
             )
-            tell(job_retried, cls, payload=payload, error=error, delay=decision.delay)
+            announce(job_retried, cls, payload, error=error, delay=decision.delay)
         else:
             logger.error("%s jid=%s failed for good: %s: %s", *what, exc_info=trace)
             self._die(job, cls, payload, error)
@@ -169,13 +184,21 @@ class Executor:
                 job.on_exhausted(error)
             except BaseException:
                 logger.exception("%s jid=%s: on_exhausted failed", *_names(payload))
-        tell(job_died, cls, payload=payload, error=error)
+        announce(job_died, cls, payload, error=error)
 
     def _outcome(self, decision: Decision, error: BaseException | None = None) -> Outcome:
         payload = decision.payload
         if decision.fate in (Fate.RETRY, Fate.POSTPONE):
             payload = payload.replace(enqueued_at=None)
         return Outcome(decision.fate.value, payload.encode(), decision.delay, error)
+
+
+def announce(signal: Signal, cls: type[Job] | None, payload: Payload, **facts: Any) -> None:
+    """Tell of a job from a worker's thread, which not even SystemExit of a receiver may end."""
+    try:
+        tell(signal, cls, payload=payload, **facts)
+    except BaseException:
+        logger.exception("%s jid=%s: a receiver of a signal failed", *_names(payload))
 
 
 def _perform(job: Job) -> Any:
@@ -207,3 +230,8 @@ def _ask_retry_in(job: Job, payload: Payload, error: BaseException) -> float | V
 
 def _names(payload: Payload) -> tuple[str, str]:
     return printable(payload.job_class), printable(payload.jid)
+
+
+def _told(error: BaseException) -> str:
+    """Return an error's sentence for a log line."""
+    return printable(error_message(error)[:500])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -19,7 +20,7 @@ from django_jobqueue.exceptions import (
     StoreRefused,
     StoreUnavailable,
 )
-from django_jobqueue.payload import Payload
+from django_jobqueue.payload import Payload, printable
 from django_jobqueue.service import Backoff, Outage
 from django_jobqueue.store.claims import BACK, MOVE_LIMIT, Claim, Move, Step
 from django_jobqueue.store.store import Store
@@ -31,6 +32,9 @@ from django_jobqueue.worker.options import WorkerOptions
 from django_jobqueue.worker.pace import Pace
 
 logger = logging.getLogger("django_jobqueue.worker")
+
+#: What the loop is called in the news of an outage.
+NAME = "fetcher"
 
 #: Seconds after which a claimed job that no thread has started is given back.
 STALE = 1.0
@@ -85,6 +89,7 @@ class Fetcher:
         self._unwaitable: dict[str, float] = {}
         self._misses = 0
         self._doubtful = False
+        self._away = False
         self._sleeping = False
         self._wake_at = 1
         self._quiet = threading.Event()
@@ -112,10 +117,8 @@ class Fetcher:
 
     def wake(self) -> None:
         """End the present wait."""
-        try:
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of wake-ups already
             os.write(self._wake_out, b"x")
-        except BlockingIOError:
-            pass  # the pipe is full of wake-ups already
 
     def quiet(self) -> None:
         """Claim no more jobs, and give back those that are not started."""
@@ -159,11 +162,13 @@ class Fetcher:
         while not self._closing.is_set():
             try:
                 self._turn()
-                self._outage.ended()
+                self._outage.ended(NAME)
+                self._away = False
                 self._backoff.reset()
             except StoreUnavailable as error:
                 self._lease.broken()
-                self._outage.began(error)
+                self._outage.began(error, NAME)
+                self._away = True
                 self._doubtful = True
                 self._sleep(self._backoff.next())
             except StoreError as error:
@@ -228,7 +233,7 @@ class Fetcher:
         self._sleeping = True
         try:
             # In an outage results are no reason to hurry.
-            hurry = self._finished and self._outage.since is None
+            hurry = self._finished and not self._away
             if not hurry and select.select([self._wake_in], [], [], seconds)[0]:
                 drain(self._wake_in)
         finally:
@@ -317,10 +322,16 @@ class Fetcher:
             return
         self.idle.clear()
         now = clock.monotonic()
-        for claim in claimed:
-            held = Held(claim, now)
-            self._held[claim.field] = held
-            if may_be_suspect(claim.raw) and _crashes(claim.raw):
+        admitted = [Held(claim, now) for claim in claimed]
+        for held in admitted:
+            self._held[held.claim.field] = held
+        # Only now: who quiets us and then finds nothing held must be right.
+        is_late = self._quiet.is_set()
+        for held in admitted:
+            raw = held.claim.raw
+            if is_late:
+                self._give_back(held, now)
+            elif may_be_suspect(raw) and _crashes(raw):
                 self._suspects.append(held)
             else:
                 self.inbox.put(held)
@@ -405,7 +416,8 @@ class Fetcher:
 
         What we do not know of is the reply of a step that was lost: it is ours
         to run. What is gone was taken back by others: what is not started is
-        dropped, what runs will find its result refused.
+        dropped, what runs will find its result refused. But a result whose claim
+        is gone while our lease held was delivered, and only the reply was lost.
         """
         renewed_at = clock.monotonic()
         lapsed = self._store.claims.beat(self.identity, self._lease.seconds)
@@ -414,15 +426,24 @@ class Fetcher:
         ghosts = self._store.claims.read(self.identity, sorted(fields - self._held.keys()))
         if ghosts:
             logger.info("%d claimed job(s) whose reply was lost are taken up", len(ghosts))
-        for field in self._held.keys() - fields:
-            self._lose(self._held[field])
+        missing = [self._held[field] for field in self._held.keys() - fields]
+        if not self._lease.audit_due:
+            self._forget([held for held in missing if held.ended is not None])
+        for held in missing:
+            self._lose(held)
         self._doubtful = False
         self._lease.audited(renewed_at)
         self._admit(ghosts)
 
+    def _forget(self, delivered: list[Held]) -> None:
+        for held in delivered:
+            del self._held[held.claim.field]
+        self._undelivered = [h for h in self._undelivered if h.claim.field in self._held]
+        self._refused = [h for h in self._refused if h.claim.field in self._held]
+
     def _lose(self, held: Held) -> None:
         if held.ended is not None:
-            return  # its result is on the way, and will be refused or was delivered
+            return  # its result is on the way, and will be refused
         held.lost = True
         if held.started is not None:
             logger.warning("The lease of a running job was lost: %s", held.claim.field)
@@ -448,11 +469,6 @@ class Fetcher:
         running = [h for h in self._held.values() if h.ended is None]
         for held in running:
             self._give_back(held, now)
-        if running:
-            logger.warning(
-                "requeued %d running job(s) (%s)",
-                len(running), ", ".join(_jid(h.claim.raw) for h in running[:20]),
-            )  # fmt: skip
         backoff = Backoff()
         while True:
             try:
@@ -464,9 +480,14 @@ class Fetcher:
                     self._give_back_stale(clock.monotonic())
                     self._doubtful = False
                     continue
-                return self._store.claims.leave(self.identity)
+                left = self._store.claims.leave(self.identity)
+                if running:
+                    jids = ", ".join(_jid(held.claim.raw) for held in running[:20])
+                    plural = "s" if len(running) > 1 else ""
+                    logger.warning("requeued %d running job%s (%s)", len(running), plural, jids)
+                return left
             except StoreError as error:
-                self._outage.began(error)
+                self._outage.began(error, NAME)
                 self._doubtful = True
                 wait = backoff.next()
                 if clock.monotonic() + wait >= deadline:
@@ -492,6 +513,6 @@ def _crashes(raw: bytes) -> int:
 
 def _jid(raw: bytes) -> str:
     try:
-        return Payload.decode(raw).jid
+        return printable(Payload.decode(raw).jid)
     except InvalidPayload:
         return "?"

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
 from collections.abc import Callable
 
 from django_jobqueue import clock
-from django_jobqueue.exceptions import InvalidPayload, StoreUnavailable
+from django_jobqueue.exceptions import (
+    InvalidPayload,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from django_jobqueue.payload import Payload, dump_json
 from django_jobqueue.service import Outage, Service
 from django_jobqueue.store.store import Store
@@ -16,6 +22,8 @@ from django_jobqueue.worker.fetcher import Fetcher
 from django_jobqueue.worker.held import Held
 from django_jobqueue.worker.lease import Lease
 from django_jobqueue.worker.options import WorkerOptions
+
+logger = logging.getLogger("django_jobqueue.worker")
 
 #: Seconds between two beats, at most; a short lease has them closer.
 BEAT = 10.0
@@ -53,6 +61,7 @@ class Heartbeat(Service):
         self._send_signal = send_signal
         self._started_at = clock.now()
         self._rtt_us = 0
+        self._unrecorded = False
 
     def tick(self) -> float:
         """Renew the lease, write the record, pass on a signal; return the seconds to the next."""
@@ -65,10 +74,22 @@ class Heartbeat(Service):
         self._lease.renewed(sent_at, lapsed=lapsed)
         self._rtt_us = int((clock.monotonic() - sent_at) * 1e6)
         self._fetcher.doubt()
-        name = self._store.processes.record(self._identity, self._facts(), self._work())
+        name = self._record()
         if name in REMOTE_SIGNALS:
             self._send_signal(REMOTE_SIGNALS[name])
         return beat_interval(self._lease.seconds)
+
+    def _record(self) -> str | None:
+        """Write the record; when Redis is full, people see an old one, and the work goes on."""
+        try:
+            name = self._store.processes.record(self._identity, self._facts(), self._work())
+        except (StoreFull, StoreRefused) as error:
+            if not self._unrecorded:
+                logger.warning("the record of this process cannot be written: %s", error)
+            self._unrecorded = True
+            return None
+        self._unrecorded = False
+        return name
 
     def _facts(self) -> dict[str, str | int | float]:
         return {
@@ -123,7 +144,7 @@ def _readable(held: Held) -> str:
     """Return the payload as text, or nothing where it is none (it will be buried in a moment)."""
     try:
         return Payload.decode(held.claim.raw).encode().decode()
-    except InvalidPayload:
+    except (InvalidPayload, RecursionError):
         return "{}"
 
 

@@ -17,8 +17,9 @@ class InlineOutlet:
     """
     An outlet that runs each job at once, in the caller's thread, whatever its time.
 
-    A job's exception reaches the caller. What Redis would hold afterwards
-    stands in ``retries``, ``scheduled`` (snoozed) and ``dead``.
+    A job's failure reaches the caller; Snooze, Skip and Discard are none. What
+    Redis would hold afterwards stands in ``retries``, ``scheduled`` (snoozed)
+    and ``dead``.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,7 @@ class InlineOutlet:
     def perform(self, raw: bytes) -> Any:
         """Run the job in these bytes as a worker would. Raises what the job raises."""
         payload = Payload.decode(raw)
-        executor = Executor(get_settings(), stopping=lambda: False)
+        executor = Executor(get_settings(), stopping=lambda: False, inline=True)
         outcome, result = executor.run_payload(payload, payload.queue)
         if outcome is not None:
             self._keep(outcome)

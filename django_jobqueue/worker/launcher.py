@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -14,15 +15,16 @@ from django.db import connections
 from django_jobqueue import clock
 from django_jobqueue.client.client import client_chain
 from django_jobqueue.conf import Settings
-from django_jobqueue.exceptions import BootError, PoisonPill, StoreError, UnknownJob
+from django_jobqueue.exceptions import BootError, PoisonPill, StoreError, StoreUnavailable, UnknownJob
+from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.registry import registry
-from django_jobqueue.payload import Payload
+from django_jobqueue.payload import Payload, printable
 from django_jobqueue.scheduling.poller import Poller
 from django_jobqueue.scheduling.recovery import CrashPolicy, Recovery
 from django_jobqueue.service import Outage, Service
-from django_jobqueue.signals import job_died, tell
+from django_jobqueue.signals import job_died
 from django_jobqueue.store.store import Store
-from django_jobqueue.worker.executor import Executor
+from django_jobqueue.worker.executor import Executor, announce
 from django_jobqueue.worker.fetcher import Fetcher
 from django_jobqueue.worker.heartbeat import Heartbeat
 from django_jobqueue.worker.lease import Lease
@@ -36,6 +38,7 @@ logger = logging.getLogger("django_jobqueue.worker")
 EXIT_OK = 0
 EXIT_FAULT = 1
 EXIT_LEFT = 3
+EXIT_UNREACHABLE = 75
 
 #: Seconds for the last delivery while Redis is away.
 LAST_TRIES = 5.0
@@ -88,6 +91,7 @@ class Launcher:
         self._report = report
         self._stopping = threading.Event()
         self._hurry = False
+        self._signalled = False
         self._signals = SignalPipe(
             [signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGTTIN]
         )
@@ -136,7 +140,8 @@ class Launcher:
                 f"a thread cannot be started ({error}): lower --concurrency "
                 f"{self._options.concurrency} or raise the limit of processes"
             ) from error
-        os.write(self._report, READY)
+        with contextlib.suppress(BrokenPipeError):  # the supervisor was killed
+            os.write(self._report, READY)
         logger.info(
             "worker %s runs %d threads on %s",
             self._identity, self._options.concurrency, ", ".join(self._options.queues.names),
@@ -174,7 +179,10 @@ class Launcher:
                 self._obey(bytes([order]))
         for number in self._signals.read():
             if number in (signal.SIGTERM, signal.SIGHUP):
-                self._obey(HURRY if self._stopping.is_set() else STOP)
+                # One to the whole group comes here and, as an order, from the
+                # supervisor: that is still the first.
+                self._obey(HURRY if self._signalled else STOP)
+                self._signalled = True
             elif number in (signal.SIGTSTP, signal.SIGUSR1):
                 self._obey(QUIET)
             elif number == signal.SIGTTIN:
@@ -230,13 +238,15 @@ def tell_of_poison(payload: Payload) -> None:
     cls = None
     try:
         cls = registry().get(payload.job_class)
-        job = cls()
-        job.on_exhausted(error)
+        attempt = Attempt(payload, payload.queue, clock.monotonic())
+        cls.for_attempt(attempt).on_exhausted(error)
     except UnknownJob:
-        logger.error("%s killed its workers, and its class is not known here", payload.job_class)
+        logger.error(
+            "%s killed its workers, and its class is not known here", printable(payload.job_class)
+        )
     except BaseException:
-        logger.exception("jid=%s: on_exhausted failed", payload.jid)
-    tell(job_died, cls, payload=payload, error=error)
+        logger.exception("jid=%s: on_exhausted failed", printable(payload.jid))
+    announce(job_died, cls, payload, error=error)
 
 
 def run_child(
@@ -253,6 +263,7 @@ def run_child(
         code = Launcher(store, settings, options, identity, control, report).run()
     except (BootError, StoreError) as error:
         logger.error("the worker cannot start: %s", error)
-        return getattr(error, "exit_code", EXIT_FAULT)
-    os.write(report, DONE)
+        return EXIT_UNREACHABLE if isinstance(error, StoreUnavailable) else EXIT_FAULT
+    with contextlib.suppress(BrokenPipeError):  # the supervisor was killed
+        os.write(report, DONE)
     return code

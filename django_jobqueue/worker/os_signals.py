@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Iterable
 from types import FrameType
+from typing import ClassVar
 
 
 class SignalPipe:
@@ -16,8 +17,12 @@ class SignalPipe:
     Collect signals until somebody reads them.
 
     Only the number of a signal is written when it comes; what it means happens
-    in a loop, where locks may be taken. Must be made in the main thread.
+    in a loop, where locks may be taken. Must be made in the main thread. A fork
+    of the process lets go of it: a job's ``multiprocessing`` must be able to
+    end its processes, and their signals are not ours.
     """
+
+    _latest: ClassVar[SignalPipe | None] = None
 
     def __init__(self, signals: Iterable[int]) -> None:
         self.descriptor, self._write = os.pipe()
@@ -27,6 +32,8 @@ class SignalPipe:
         for number in self._numbers:
             signal.signal(number, self._ignore)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        self._is_open = True
+        SignalPipe._latest = self
 
     def read(self) -> list[int]:
         """Return the signals that came since the last call, in order."""
@@ -40,7 +47,10 @@ class SignalPipe:
         os.write(self._write, bytes([number]))
 
     def close(self) -> None:
-        """Let go of the signals: a forked child collects its own."""
+        """Let go of the signals: a forked child collects its own. Idempotent."""
+        if not self._is_open:
+            return
+        self._is_open = False
         signal.set_wakeup_fd(-1)
         for number in self._numbers:
             signal.signal(number, signal.SIG_DFL)
@@ -50,6 +60,14 @@ class SignalPipe:
     @staticmethod
     def _ignore(number: int, frame: FrameType | None) -> None:
         """A handler there must be, or Python would not write to the pipe."""
+
+    @staticmethod
+    def _after_fork() -> None:
+        if SignalPipe._latest is not None:
+            SignalPipe._latest.close()
+
+
+os.register_at_fork(after_in_child=SignalPipe._after_fork)
 
 
 def stacks() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from importlib import import_module
 from typing import Any
@@ -33,8 +34,10 @@ class Progress:
 
     def begin(self) -> None:
         """Start from what is in the queues now."""
-        waiting = sum(self._store.queues.sizes(self._queues).values())
-        self._processed_before = self._store.stats.counters()["processed"]
+        waiting = 0
+        with contextlib.suppress(StoreError):  # the workers will tell of it
+            self._processed_before = self._store.stats.counters()["processed"]
+            waiting = sum(self._store.queues.sizes(self._queues).values())
         self._began = clock.monotonic()
         if sys.stderr.isatty():
             try:

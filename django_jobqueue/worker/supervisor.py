@@ -9,7 +9,7 @@ import random
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from django.db import connections
@@ -27,6 +27,7 @@ from django_jobqueue.worker.launcher import (
     EXIT_FAULT,
     EXIT_LEFT,
     EXIT_OK,
+    EXIT_UNREACHABLE,
     HURRY,
     QUIET,
     READY,
@@ -64,6 +65,7 @@ class _Slot:
     report: int = -1
     born: float = 0.0
     ready: bool = False
+    was_ready: bool = False
     done: bool = False
     stopped: bool = False
     finished: bool = False
@@ -151,14 +153,17 @@ class Supervisor:
 
     def _start(self, slot: _Slot) -> None:
         connections.close_all()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         control_in, control_out = os.pipe()
         report_in, report_out = os.pipe()
         nonce = new_nonce()
         pid = os.fork()
         if pid == 0:
-            self._become_child(make_identity(os.getpid(), nonce), control_in, report_out)
+            # The supervisor's ends of all pipes are not a child's business: with one
+            # left open here, neither it nor a sibling would notice the supervisor's death.
+            siblings = [end for other in self._slots for end in (other.control, other.report)]
+            theirs = [end for end in (control_out, report_in, *siblings) if end >= 0]
+            self._become_child(make_identity(os.getpid(), nonce), control_in, report_out, theirs)
         os.close(control_in)
         os.close(report_out)
         os.set_blocking(report_in, False)
@@ -168,25 +173,21 @@ class Supervisor:
         slot.born = clock.monotonic()
         slot.ready = slot.done = slot.stopped = False
 
-    def _become_child(self, identity: str, control: int, report: int) -> None:
+    def _become_child(
+        self, identity: str, control: int, report: int, not_ours: Sequence[int]
+    ) -> None:
         """Never returns: the child must not run the parent's code after its own."""
         code = EXIT_FAULT
         try:
-            # The ends of the pipes to its siblings are not its business: with
-            # one left open here, a sibling would not notice the parent's death.
             self._signals.close()
-            for other in self._slots:
-                for descriptor in (other.control, other.report):
-                    if descriptor >= 0:
-                        os.close(descriptor)
+            for descriptor in not_ours:
+                os.close(descriptor)
             code = self._child_main(identity, control, report)
         except BaseException:
             logger.exception("worker %s failed", identity)
         finally:
             logging.shutdown()
-            with contextlib.suppress(OSError):  # nobody listens any more
-                sys.stdout.flush()
-                sys.stderr.flush()
+            _flush()
             os._exit(code)
 
     def _hear_children(self) -> None:
@@ -201,6 +202,7 @@ class Supervisor:
         except BlockingIOError:
             return
         slot.ready |= READY in said
+        slot.was_ready |= slot.ready
         slot.done |= DONE in said
 
     def _reap(self) -> None:
@@ -233,7 +235,9 @@ class Supervisor:
             return
         self._deaths.identities.append(slot.identity)
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        if not slot.ready and code > 0 and self._stopping_since is None:
+        # One that worked before, or only missed Redis, will work again.
+        is_hopeless = not slot.was_ready and code > 0 and code != EXIT_UNREACHABLE
+        if is_hopeless and self._stopping_since is None:
             logger.error("worker %d could not start (%s); giving up", pid, how)
             self._code = code
             slot.finished = True
@@ -260,9 +264,9 @@ class Supervisor:
             for slot in self._slots:
                 if slot.pid and slot.ready and not slot.stopped:
                     self._store.claims.extend(slot.identity, self._options.lease)
-            self._outage.ended()
+                    self._outage.ended("beat")
         except StoreError as error:
-            self._outage.began(error)
+            self._outage.began(error, "beat")
 
     def _settle_deaths(self) -> None:
         """Declare reaped children dead and take back what they held."""
@@ -274,10 +278,12 @@ class Supervisor:
                 identity = deaths.identities[0]
                 self._store.claims.declare_dead(identity)
                 take_back(self._store.claims, identity, self._policy)
+                self._store.processes.forget(identity)
                 deaths.identities.pop(0)
             deaths.backoff.reset()
+            self._outage.ended("deaths")
         except StoreError as error:
-            self._outage.began(error)
+            self._outage.began(error, "deaths")
             deaths.retry_at = clock.monotonic() + deaths.backoff.next()
 
     # Orders -------------------------------------------------------------------------
@@ -343,3 +349,10 @@ class Supervisor:
             if not slot.pid and not slot.finished:
                 timeout = min(timeout, max(0.0, slot.start_at - now))
         select.select(watched, [], [], timeout)
+
+
+def _flush() -> None:
+    """Write out what was printed, so that no fork prints it again."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody listens any more
+            stream.flush()

@@ -59,11 +59,12 @@ class Journal:
     def entries(self) -> list[Entry]:
         """Read every whole line; a file that nobody has written to yet is empty."""
         try:
-            text = self.path.read_text()
+            # As bytes: text would turn the carriage return of an odd ident into a line's end.
+            text = self.path.read_bytes().decode()
         except FileNotFoundError:
             return []
         whole, _, _torn = text.rpartition("\n")
-        return [_parse(line) for line in whole.splitlines()]
+        return [_parse(line) for line in whole.split("\n") if line]
 
     @property
     def starts(self) -> Counter[str]:

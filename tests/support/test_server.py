@@ -93,9 +93,13 @@ def test_directives_reach_the_server(private_redis: PrivateRedis) -> None:
         assert client.config_get("maxmemory") == {"maxmemory": str(7 * 1024 * 1024)}
 
 
-def test_a_server_that_cannot_start_says_why(private_redis: PrivateRedis) -> None:
+def test_a_server_that_cannot_start_says_why_and_leaves_nothing(
+    private_redis: PrivateRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(AssertionError, match="appendfsync"):
         private_redis(appendfsync="whenever")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_taken_port_is_left_to_its_owner(

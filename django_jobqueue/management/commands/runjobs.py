@@ -21,7 +21,7 @@ from django_jobqueue.worker.supervisor import Supervisor
 
 
 class Command(BaseCommand):
-    """Run jobs until told to stop. Exit codes: 0, 1 a fault at the start, 3 jobs left, 75 no Redis."""
+    """Run jobs until told to stop. The exit codes are in ``help``."""
 
     help = (
         "Run background jobs. TERM, INT and HUP stop gracefully (a second one at once), TSTP and "

@@ -1,0 +1,1 @@
+"""The way in: arguments, middleware, commits and outlets."""

@@ -1,0 +1,150 @@
+"""Options of a job class: what each may be, and what is said of one that may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from django_jobqueue.exceptions import InvalidArguments, InvalidOption
+from django_jobqueue.job.options import CHECKS, Arity, check_option, option_problems, to_seconds
+
+HOUR = timedelta(hours=1)
+
+GOOD: list[tuple[str, list[Any]]] = [
+    ("queue", ["default", "A-b_c.9", "x" * 64]),
+    ("retry", [True, False, 0, 1, 25]),
+    ("retry_for", [None, HOUR, 60, 0.5]),
+    ("retry_queue", [None, "low"]),
+    ("dead", [True, False]),
+    ("backtrace", [True, False, 0, 10]),
+    ("tags", [(), [], ["a", "b"], ("a",)]),
+    ("expires_in", [None, HOUR, 60]),
+    ("timeout", [None, HOUR, 60]),
+    ("on_commit", [True, False, "other"]),
+]
+
+BAD: list[tuple[str, list[Any]]] = [
+    ("queue", ["", "a b", "a:b", "ä", "x" * 65, "a\n", None, 7, b"a"]),
+    ("retry", [-1, 1.5, "yes", None]),
+    ("retry_for", [0, -1, True, "60", float("nan"), float("inf"), timedelta(0), 10**400]),
+    ("retry_queue", ["", "a b", 7]),
+    ("dead", [0, 1, None, "no"]),
+    ("backtrace", [-1, None, "all"]),
+    ("tags", ["a", [1], None, {"a"}]),
+    ("expires_in", [0, timedelta(days=-1), True]),
+    ("timeout", [0, "5", float("inf")]),
+    ("on_commit", [None, 1]),
+]
+
+
+def flat(table: list[tuple[str, list[Any]]]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, values in table for value in values]
+
+
+@pytest.mark.parametrize(("name", "value"), flat(GOOD), ids=repr)
+def test_a_value_that_an_option_can_have_is_taken(name: str, value: Any) -> None:
+    check_option(name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), flat(BAD), ids=repr)
+def test_a_value_that_an_option_cannot_have_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(InvalidOption) as caught:
+        check_option(name, value)
+    assert str(caught.value).startswith(f"{name}={value!r} is not possible: ")
+    assert isinstance(caught.value, ValueError)
+
+
+def test_every_option_is_tried_here() -> None:
+    assert [name for name, _ in GOOD] == [name for name, _ in BAD] == list(CHECKS)
+
+
+def test_a_name_that_is_no_option_is_refused_with_those_that_are() -> None:
+    with pytest.raises(InvalidOption, match="the options are backtrace, dead, expires_in, on_comm"):
+        check_option("prioritiy", 1)
+
+
+def test_all_problems_of_a_class_are_told_each_with_the_way_out() -> None:
+    class Wrong:
+        queue = "a b"
+        retry = -1
+        retry_for = None
+        retry_queue = None
+        dead = "no"
+        backtrace = False
+        tags = ()
+        expires_in = None
+        timeout = None
+        on_commit = True
+        wire_name = "a|b"
+
+    name = Wrong.__qualname__
+    assert [fact for fact, _ in option_problems(Wrong)] == [
+        f"{name}.queue is 'a b'.",
+        f"{name}.retry is -1.",
+        f"{name}.dead is 'no'.",
+        f"{name}.wire_name is 'a|b'.",
+    ]
+    assert all(hint[0].isupper() and hint.endswith(".") for _, hint in option_problems(Wrong))
+
+
+@pytest.mark.parametrize(("value", "length"), [(HOUR, 3600.0), (60, 60.0), (0.5, 0.5)])
+def test_a_duration_is_kept_in_seconds(value: Any, length: float) -> None:
+    assert to_seconds(value) == length
+    assert type(to_seconds(value)) is float
+
+
+# Arity ------------------------------------------------------------------------
+
+
+class Shapes:
+    """Signatures that a ``perform`` may have."""
+
+    def none(self) -> None: ...
+    def two(self, a: int, b: int) -> None: ...
+    def default(self, a: int, b: int = 2) -> None: ...
+    def rest(self, a: int, *rest: int) -> None: ...
+    def keyword(self, a: int, *, b: int = 2) -> None: ...
+    def needs_keyword(self, a: int, *, b: int) -> None: ...
+    def options(self, a: int, **options: int) -> None: ...
+    def positional(self, a: int, b: int = 2, /) -> None: ...
+    async def later(self, a: int) -> None: ...
+    def anything(self, *args: Any, **kwargs: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("perform", "taken"),
+    [
+        (Shapes.none, {0}),
+        (Shapes.two, {2}),
+        (Shapes.default, {1, 2}),
+        (Shapes.rest, {1, 2, 3, 4}),
+        (Shapes.keyword, {1}),
+        (Shapes.needs_keyword, set()),
+        (Shapes.options, {1}),
+        (Shapes.positional, {1, 2}),
+        (Shapes.later, {1}),
+        (Shapes.anything, {0, 1, 2, 3, 4}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_arguments_must_fit_the_signature(perform: Callable[..., Any], taken: set[int]) -> None:
+    arity = Arity.of(perform)
+    for count in range(5):
+        if count in taken:
+            arity.check("AJob", [0] * count)
+        else:
+            with pytest.raises(InvalidArguments) as caught:
+                arity.check("AJob", (0,) * count)
+            assert isinstance(caught.value, TypeError)
+
+
+def test_what_does_not_fit_is_told_in_pythons_words_with_the_signature() -> None:
+    with pytest.raises(InvalidArguments, match="missing a required argument: 'b' for perform"):
+        Arity.of(Shapes.two).check("AJob", [1])
+    with pytest.raises(InvalidArguments, match="too many positional arguments for perform"):
+        Arity.of(Shapes.two).check("AJob", [1, 2, 3])
+    with pytest.raises(InvalidArguments, match=r"missing a required.*argument: 'b'"):
+        Arity.of(Shapes.needs_keyword).check("AJob", [1])

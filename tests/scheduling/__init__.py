@@ -1,0 +1,1 @@
+"""In time: promotion and recovery."""
