@@ -250,6 +250,8 @@ class Demo:
 
     def _caught(self, worker: Worker, pid: int | None = None) -> list[Running]:
         """Return what a frozen worker, or one child of it, is running."""
+        # The signal may need a moment to reach every processor.
+        time.sleep(GLANCE)
         self._journal.read()
         running = self._journal.running(worker.group)
         return [who for who in running if pid is None or who.pid == pid]

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from typing import NoReturn
 
 from django.db import connection, transaction
 
-from django_jobqueue import Job
+from django_jobqueue import Job, Snooze
 from tests.support.journal import Journal
 
 #: Names the file of the journal.
@@ -59,6 +60,14 @@ class WaitJob(Job):
         with journal().running(self.jid, ident):
             while not os.path.exists(path):
                 time.sleep(0.01)
+
+
+class SnoozeJob(Job):
+    """Ask to be run again in ``seconds``, each time."""
+
+    def perform(self, ident: str, seconds: float) -> None:
+        with journal().running(self.jid, ident):
+            raise Snooze(seconds)
 
 
 # Failures ------------------------------------------------------------------
@@ -148,6 +157,20 @@ class SubprocessJob(Job):
                     assert pool.map(abs, [-1, -2]) == [1, 2]
             else:
                 subprocess.run([sys.executable, "-c", "pass"], check=True)
+
+
+class ForkJob(Job):
+    """Fork, and end the fork by SIGTERM, as ``multiprocessing`` ends the processes of a pool."""
+
+    def perform(self, ident: str) -> None:
+        with journal().running(self.jid, ident):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(600)
+                os._exit(0)
+            os.kill(pid, signal.SIGTERM)
+            _, status = os.waitpid(pid, 0)
+            assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
 
 
 # The database --------------------------------------------------------------

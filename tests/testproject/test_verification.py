@@ -63,7 +63,14 @@ def test_an_archive_that_was_cut_off_is_found(backup: Backup) -> None:
     assert "cannot be restored" in fault
 
 
-@pytest.mark.parametrize("content", [b"", gzip.compress(b""), gzip.compress(b"no database" * 99)])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(gzip.compress(b""), id="nothing compressed"),
+        pytest.param(gzip.compress(b"no database" * 99), id="no database"),
+    ],
+)
 def test_an_archive_of_something_else_is_found(backup: Backup, content: bytes) -> None:
     forge(backup, content)
     assert find_faults(backup)

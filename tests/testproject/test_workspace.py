@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from testproject.backups import workspace as workspace_room
 from testproject.backups.workspace import workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,16 +68,17 @@ def test_that_of_a_living_process_is_kept_and_that_of_a_killed_one_swept(tmp_pat
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = workspace_room._lock
+    flock = fcntl.flock
     swept: list[str] = []
 
-    def sweep_first(path: Path) -> int | None:
+    def sweep_first(descriptor: int, operation: int) -> None:
         if not swept:
-            swept.append(str(path))
+            (path,) = tmp_path.iterdir()
             path.rmdir()
-        return lock(path)
+            swept.append(str(path))
+        flock(descriptor, operation)
 
-    monkeypatch.setattr(workspace_room, "_lock", sweep_first)
+    monkeypatch.setattr("fcntl.flock", sweep_first)
     with workspace(tmp_path, "7") as folder:
         assert folder.is_dir()
         assert str(folder) not in swept

