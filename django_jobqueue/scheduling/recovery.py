@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django_jobqueue import clock
 from django_jobqueue.exceptions import InvalidPayload, PoisonPill, StoreRefused
@@ -105,7 +105,7 @@ def take_back(
     """
     shown = printable(identity)
     held, suspect = claims.held(identity)
-    moves = [policy.judge(claim, suspect) for claim in held]
+    moves = [replace(policy.judge(claim, suspect), read=claim.raw) for claim in held]
     if on_death is None:
         moves = [move for move in moves if move.verb != BURY]
     moved = 0

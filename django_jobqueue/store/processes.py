@@ -22,17 +22,16 @@ class Processes:
 
     def record(
         self, identity: str, facts: Mapping[str, str | int | float], work: Mapping[str, str]
-    ) -> str | None:
+    ) -> None:
         """
         Write what a process is and runs, in one round trip.
 
         ``facts`` are the fields of its hash, ``work`` maps threads to JSON.
-        Returns the name of a signal that was sent to it, if any.
         """
         keys = self._keys
         flat = [part for pair in facts.items() for part in pair]
         running = [part for pair in work.items() for part in pair]
-        replies = self._link.pipeline(
+        self._link.pipeline(
             [
                 ("SADD", keys.processes, identity),
                 ("HSET", keys.process(identity), *flat),
@@ -40,10 +39,16 @@ class Processes:
                 ("DEL", keys.work(identity)),
                 *([("HSET", keys.work(identity), *running)] if running else []),
                 ("EXPIRE", keys.work(identity), RECORD_TTL),
-                ("RPOP", keys.signals(identity)),
             ]
         )
-        signal: bytes | None = replies[-1]
+
+    def take_signal(self, identity: str) -> str | None:
+        """
+        Return the name of a signal that was sent to a process, if any.
+
+        A command of its own: a record that Redis refuses must not cost an order.
+        """
+        signal: bytes | None = self._link.call("RPOP", self._keys.signals(identity))
         return None if signal is None else signal.decode(errors="replace")
 
     def forget(self, identity: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 
 from django_jobqueue import clock
@@ -74,22 +73,22 @@ class Heartbeat(Service):
         self._lease.renewed(sent_at, lapsed=lapsed)
         self._rtt_us = int((clock.monotonic() - sent_at) * 1e6)
         self._fetcher.doubt()
-        name = self._record()
+        self._record()
+        name = self._store.processes.take_signal(self._identity)
         if name in REMOTE_SIGNALS:
             self._send_signal(REMOTE_SIGNALS[name])
         return beat_interval(self._lease.seconds)
 
-    def _record(self) -> str | None:
+    def _record(self) -> None:
         """Write the record; when Redis is full, people see an old one, and the work goes on."""
         try:
-            name = self._store.processes.record(self._identity, self._facts(), self._work())
+            self._store.processes.record(self._identity, self._facts(), self._work())
         except (StoreFull, StoreRefused) as error:
             if not self._unrecorded:
                 logger.warning("the record of this process cannot be written: %s", error)
             self._unrecorded = True
-            return None
-        self._unrecorded = False
-        return name
+        else:
+            self._unrecorded = False
 
     def _facts(self) -> dict[str, str | int | float]:
         return {
@@ -127,7 +126,7 @@ class Heartbeat(Service):
         }
 
     def _work(self) -> dict[str, str]:
-        offset = time.time() - time.monotonic()
+        offset = clock.now() - clock.monotonic()
         return {
             held.claim.field: dump_json(
                 {

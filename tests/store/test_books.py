@@ -17,8 +17,7 @@ ME = "host:1:abc"
 
 
 def test_a_record_is_written_for_a_while(store: Store, raw: redis.Redis) -> None:
-    signal = store.processes.record(ME, {"info": "{}", "busy": 2, "beat": 1.5}, {"t1": "{}"})
-    assert signal is None
+    store.processes.record(ME, {"info": "{}", "busy": 2, "beat": 1.5}, {"t1": "{}"})
     keys = store.keys
     assert raw.hgetall(keys.process(ME)) == {b"info": b"{}", b"busy": b"2", b"beat": b"1.5"}
     assert raw.hgetall(keys.work(ME)) == {b"t1": b"{}"}
@@ -37,7 +36,7 @@ def test_the_work_of_a_record_is_written_anew_each_time(store: Store, raw: redis
 
 def test_signals_are_taken_one_at_a_time(store: Store, raw: redis.Redis) -> None:
     raw.lpush(store.keys.signals(ME), "TSTP", b"\xff")
-    taken = [store.processes.record(ME, {"busy": 0}, {}) for _ in range(3)]
+    taken = [store.processes.take_signal(ME) for _ in range(3)]
     assert taken == ["TSTP", "\ufffd", None]
 
 

@@ -352,25 +352,29 @@ def test_each_mutant_dies_in_its_story(redis_server: RedisServer, mutant: Mutant
         STORIES[mutant.name](play)
 
 
-@pytest.mark.timeout(60 + 5 * HUNT)
-@pytest.mark.skipif(not HUNT, reason="a hunt by chance takes minutes: JOBQUEUE_EXAMPLES=400")
-@pytest.mark.parametrize(
-    "mutant",
-    [mutant for mutant in MUTANTS if HUNT and mutant.name not in TOO_RARE],
-    ids=lambda mutant: mutant.name,
-)
-def test_the_machine_finds_each_mutant_by_chance(redis_server: RedisServer, mutant: Mutant) -> None:
-    mutant.verbs()
-    with redis_server.client() as client, pytest.raises(AssertionError):
-        run_state_machine_as_test(
-            _machine(redis_server, client, mutant),
-            settings=settings(
-                max_examples=HUNT,
-                stateful_step_count=40,
-                deadline=None,
-                phases=[Phase.generate],
-                report_multiple_bugs=False,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+# A hunt by chance takes minutes: JOBQUEUE_EXAMPLES=400.
+if HUNT:
+
+    @pytest.mark.timeout(60 + 5 * HUNT)
+    @pytest.mark.parametrize(
+        "mutant",
+        [mutant for mutant in MUTANTS if mutant.name not in TOO_RARE],
+        ids=lambda mutant: mutant.name,
+    )
+    def test_the_machine_finds_each_mutant_by_chance(
+        redis_server: RedisServer, mutant: Mutant
+    ) -> None:
+        mutant.verbs()
+        with redis_server.client() as client, pytest.raises(AssertionError):
+            run_state_machine_as_test(
+                _machine(redis_server, client, mutant),
+                settings=settings(
+                    max_examples=HUNT,
+                    stateful_step_count=40,
+                    deadline=None,
+                    phases=[Phase.generate],
+                    report_multiple_bugs=False,
+                    database=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
