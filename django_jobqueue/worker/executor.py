@@ -39,8 +39,10 @@ from django_jobqueue.retry import (
 from django_jobqueue.signals import job_died, job_retried, job_started, job_succeeded, tell
 from django_jobqueue.store.claims import DISCARDED, EXPIRED, SKIPPED, SNOOZE
 from django_jobqueue.worker.middleware import Perform
+from django_jobqueue.worker.tracebacks import PlainTraceback
 
 logger = logging.getLogger("django_jobqueue.worker")
+logger.addFilter(PlainTraceback())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,9 @@ class Executor:
                 bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
             )
         try:
+            if payload.fields.get("queue") != queue:
+                # Pushed by others, or moved: tried again where it was found, as in Sidekiq.
+                payload = payload.replace(queue=queue)
             return self.run_payload(payload, queue)[0]
         except BaseException as error:
             # Not the job's: that ends as an outcome. Nothing in a payload may end a thread.
