@@ -139,7 +139,11 @@ for n, name in ipairs(queues) do
   elseif wanted > 0 and room > 0 then
     local index, taken = 1, {}
     while wanted > 0 and room > 0 do
-      local asked = math.min(wanted, 50)
+      -- The next job tells how many of its kind fit, so that a queue of huge ones
+      -- is not read by the hundred for the sake of one.
+      local tail = redis.pcall('LINDEX', key, -1)
+      local size = type(tail) == 'string' and #tail or 1
+      local asked = math.min(wanted, 50, math.max(1, math.ceil(room / math.max(size, 1))))
       local jobs = redis.pcall('LRANGE', key, -asked, -1)
       if jobs.err then
         broken[#broken + 1] = n
