@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from django.test import override_settings
 
 from tests.support.journal import Journal
 from tests.support.processes import RunJobs
@@ -65,21 +64,24 @@ class JobqueueSettings(Protocol):
 
 
 @pytest.fixture
-def jobqueue_settings(redis_server: RedisServer, key_prefix: str) -> Iterator[JobqueueSettings]:
+def jobqueue_settings(
+    redis_server: RedisServer, key_prefix: str, settings: Any
+) -> JobqueueSettings:
     """
     Set ``settings.JOBQUEUE`` to the test's server and prefix, with overrides.
 
     ``prefix = jobqueue_settings(LEASE=20)``. A second call replaces the first one;
     all is taken back after the test.
     """
-    with ExitStack() as overridden:
 
-        def configure(**overrides: Any) -> str:
-            wanted = {"REDIS_URL": redis_server.url, "KEY_PREFIX": key_prefix, **overrides}
-            overridden.enter_context(override_settings(JOBQUEUE=wanted))
-            return str(wanted["KEY_PREFIX"])
+    def configure(**overrides: Any) -> str:
+        wanted = {"REDIS_URL": redis_server.url, "KEY_PREFIX": key_prefix, **overrides}
+        # Through pytest-django's fixture: overrides of two owners, taken back in
+        # another order than they were made, would leave one of them behind.
+        settings.JOBQUEUE = wanted
+        return str(wanted["KEY_PREFIX"])
 
-        yield configure
+    return configure
 
 
 @pytest.fixture

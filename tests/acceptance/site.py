@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -174,6 +175,14 @@ class Site:
             lambda: f"the end of {self.missing(idents)}{self._tails()}",
         )
 
+    def await_starts(self, count: int) -> None:
+        """Wait until so many idents have started."""
+        wait_until(
+            lambda: len(self.journal.starts) >= count,
+            SOON,
+            lambda: f"{count} starts, not {len(self.journal.starts)}{self._tails()}",
+        )
+
     def missing(self, idents: Iterable[str]) -> list[str]:
         """Return those of these that have not finished."""
         finishes = self.journal.finishes
@@ -256,6 +265,17 @@ class Site:
             said = [line for line in worker.output().splitlines() if " done in " not in line]
             lines += [f"--- {worker.pid}, {worker.returncode}", *said[-25:]]
         return "\n" + "\n".join(lines)
+
+
+def elapse(seconds: float) -> None:
+    """Let a fault last, or a moment come. Not to wait for an effect: that is ``wait_until``'s."""
+    until = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= until, seconds + SOON, "time to pass")
+
+
+def tell(text: str) -> None:
+    """Write a figure that was measured: pytest shows it with ``-rA``."""
+    sys.stdout.write(f"{text}\n")
 
 
 def count_lines(output: str, *texts: str) -> Sequence[int]:

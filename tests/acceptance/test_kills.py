@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from django_jobqueue.payload import Payload
 from tests.acceptance.conftest import MakeSite
-from tests.acceptance.site import LEASE, SOON, Site, payload
+from tests.acceptance.site import LEASE, SOON, Site, payload, tell
 from tests.jobsite.jobs import SleepJob
 from tests.support.polling import wait_until
 from tests.support.processes import RunJobs
@@ -43,7 +44,7 @@ MOST_CLAIMS = CONCURRENCY + int(0.015 * CONCURRENCY / LENGTH)
 CHILDREN_A_GROUP = 3
 
 #: All that the workers are told beside. These jobs do not kill, they are hit: however often.
-SETTINGS = {"POISON_CRASHES": 10_000, "POISON_RETRY_DELAY": 0.2}
+SETTINGS: dict[str, Any] = {"POISON_CRASHES": 10_000, "POISON_RETRY_DELAY": 0.2}
 
 
 @dataclass(slots=True)
@@ -201,7 +202,7 @@ def test_kill_9_of_children_and_groups_loses_no_job(
     starts, finishes = site.doubles()
     kills, children = chaos.kills, [kill for kill in chaos.kills if not kill.of_a_group]
     groups = [kill for kill in kills if kill.of_a_group]
-    print(
+    tell(
         f"\nseed {SEED}: {chaos.hits} effective kills in {killing:.0f} s, of {len(children)} "
         f"children and {chaos.hits - len(children)} groups\n"
         f"{len(chaos.idents)} jobs, {len(site.missing(chaos.idents))} lost (95 %: fewer than "

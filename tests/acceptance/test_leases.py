@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from django_jobqueue.payload import Payload
-from tests.acceptance.site import LEASE, SOON, Site, count_lines, payload
+from tests.acceptance.site import LEASE, SOON, Site, count_lines, elapse, payload, tell
 from tests.jobsite.jobs import GilJob, NoopJob, SleepJob, WaitJob
 from tests.support.polling import wait_until
 from tests.support.reaper import reaper
@@ -30,12 +29,6 @@ Story = Callable[[Path], None]
 
 #: Seconds in which a process whose lease has ended is looked for at least once, and some more.
 LOOK = 12.0
-
-
-def elapse(seconds: float) -> None:
-    """Let a fault last. Not to wait for an effect: that is ``wait_until``'s."""
-    until = time.monotonic() + seconds
-    wait_until(lambda: time.monotonic() >= until, seconds + SOON, "time to pass")
 
 
 @contextmanager
@@ -91,7 +84,7 @@ def frozen_past_its_lease(directory: Path) -> None:
         zombie.wait_for_line("came too late")
         site.await_settled()
         starts, _ = site.doubles()
-        print(
+        tell(
             f"frozen with {len(held)} claims: {len(running)} running, "
             f"{sum(not started for started in held.values())} unstarted; double starts "
             f"{starts.total()}, fenced {site.counter('fenced')}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.acceptance.conftest import MakeSite
-from tests.acceptance.site import SOON, Site, count_lines, payload
+from tests.acceptance.site import SOON, Site, count_lines, elapse, payload, tell
 from tests.jobsite.jobs import ExitJob, FailJob, NoopJob, SegfaultJob, SleepJob, WaitJob
 from tests.support import procfs
 from tests.support.polling import wait_until
@@ -32,7 +31,7 @@ def test_term_gives_a_long_job_back_untouched_and_next_in_line(site: Site) -> No
     began = time.monotonic()
     worker.term()
     assert worker.wait(2 + GRACE) == 0
-    print(f"stopped after {time.monotonic() - began:.1f} s with a time-out of 2 s")
+    tell(f"stopped after {time.monotonic() - began:.1f} s with a time-out of 2 s")
     assert site.queue() == [job.encode() for job in (long_job, *behind)]
     worker.wait_for_line(f"requeued 1 running job ({long_job.jid})")
     assert site.held() == {}
@@ -45,7 +44,7 @@ def test_term_lets_short_jobs_end_and_leaves_the_rest_in_the_queue(site: Site) -
     for ident in idents:
         site.push(SleepJob, ident, 0.3)
     worker = site.run_ready("--concurrency", "10")
-    wait_until(lambda: len(site.journal.starts) >= 10, SOON, "ten jobs to start")
+    site.await_starts(10)
     worker.term()
     assert worker.wait() == 0
     starts, finishes = site.journal.starts, site.journal.finishes
@@ -114,7 +113,7 @@ def test_term_while_redis_is_down_leaves_the_jobs_to_recovery(
     began = time.monotonic()
     worker.term()
     assert worker.wait(2 + 10) == 3
-    print(f"stopped after {time.monotonic() - began:.1f} s without Redis")
+    tell(f"stopped after {time.monotonic() - began:.1f} s without Redis")
     worker.wait_for_line("1 jobs left to recovery")
     server.start()
     assert list(site.held().values()) == [1]
@@ -173,12 +172,10 @@ def test_term_at_any_moment_of_the_start_claims_nothing_for_good(site: Site) -> 
     codes = []
     for moment in moments:
         worker = site.run("--timeout", "5")
-        began = time.monotonic()
-        # Not to wait for something, but to hit a moment.
-        wait_until(lambda t=began + moment: time.monotonic() >= t, 5, "the moment")  # type: ignore[misc]
+        elapse(moment)
         worker.term()
         codes.append(worker.wait())
-    print(f"exit codes after TERM at 0 to 900 ms: {codes}")
+    tell(f"exit codes after TERM at 0 to 900 ms: {codes}")
     assert set(codes) <= {0, -signal.SIGTERM}
     assert site.held() == {}
     assert site.identities() == []
@@ -193,7 +190,7 @@ def test_stopping_at_random_moments_repeats_nothing(site: Site) -> None:
         before = len(site.journal.finishes)
         worker = site.run_ready("--processes", "2", "--concurrency", "5")
         # Some 300 jobs a stop: the moment is as random as the machine.
-        wait_until(lambda b=before: len(site.journal.finishes) > b + 200, SOON, "some jobs")  # type: ignore[misc]
+        site.await_starts(before + 200)
         worker.term()
         assert worker.wait() == 0
         assert site.held() == {}
@@ -252,7 +249,7 @@ def test_a_killed_child_is_replaced_and_its_job_runs_again_within_seconds(site: 
     os.kill(holder, signal.SIGKILL)
     wait_until(lambda: site.journal.starts["running"] == 2, SOON, "the second start")
     recovered = time.monotonic() - began
-    print(f"started again {recovered * 1000:.0f} ms after kill -9")
+    tell(f"started again {recovered * 1000:.0f} ms after kill -9")
     # Promised are 3 s; the rest is for a busy machine.
     assert recovered < 3 + GRACE
     wait_until(lambda: len(site.identities()) == 2, SOON, "the new child")
@@ -282,9 +279,7 @@ def test_a_first_job_that_leaves_at_once_does_not_look_like_a_failed_start(site:
     # It may run before the child has said that it is ready.
     site.push(ExitJob, "exit", 1)
     worker = site.run("--processes", "1", POISON_CRASHES=1)
-    wait_until(
-        lambda: site.entries("dead") or not worker.is_running, SOON, "the job to die"
-    )
+    wait_until(lambda: site.entries("dead") or not worker.is_running, SOON, "the job to die")
     assert worker.is_running, worker.output()
 
 

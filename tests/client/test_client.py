@@ -195,7 +195,7 @@ def test_a_refused_push_sends_nothing(
     assert push(jobs(made(1), made(3))) == [None, None]
     assert push([]) == []
     assert count_round_trips() == 0
-    assert inside.keys() == set()
+    assert inside.names() == set()
 
 
 def test_what_stands_in_redis_are_the_bytes_of_the_payload(

@@ -98,7 +98,7 @@ def test_the_jid_comes_at_once_and_the_push_with_the_commit(
         assert jid is not None
         assert later is not None
         assert count_round_trips() == 0
-        assert inside.keys() == set()
+        assert inside.names() == set()
     assert [job["jid"] for job in inside.jobs()] == [jid]
     assert inside.entry("schedule")[0]["jid"] == later
 
@@ -213,7 +213,7 @@ def test_a_rolled_back_transaction_pushes_nothing(
     with rolled_back():
         assert CommitJob.perform_async(1) is not None
         CommitJob.perform_bulk([(2,)])
-    assert inside.keys() == set()
+    assert inside.names() == set()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -28,8 +28,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenClock:
 NAIVE = datetime(2050, 7, 1, 14, 0, tzinfo=UTC).replace(tzinfo=None)
 
 NOT_NUMBERS = [
-    True, False, None, "5", "2030-01-01", b"5", Decimal(5), 5j, [5], pytest.param(object(), id="object"),
-    float("nan"), float("inf"), float("-inf"), 10**400, -(10**400),
+    True, False, None, "5", "2030-01-01", b"5", Decimal(5), 5j, [5],
+    pytest.param(object(), id="object"), float("nan"), float("inf"), float("-inf"),
+    10**400, -(10**400),
 ]  # fmt: skip
 
 

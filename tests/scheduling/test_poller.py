@@ -29,8 +29,10 @@ def accept(payload: Payload) -> Payload | None:
 
 
 @pytest.fixture(autouse=True)
-def _configured(jobqueue_settings: JobqueueSettings) -> None:
+def _configured(jobqueue_settings: JobqueueSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     jobqueue_settings()
+    # Here it is not a thread of its own: the connections are those of other tests.
+    monkeypatch.setattr(room, "close_old_connections", lambda: None)
 
 
 @pytest.fixture

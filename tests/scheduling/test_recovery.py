@@ -19,6 +19,7 @@ from django_jobqueue.signals import job_died
 from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Claim, Claims, Move
 from django_jobqueue.store.claims import Recovery as Recovered
 from django_jobqueue.store.server import Server, ServerFacts
+from django_jobqueue.worker import launcher
 from django_jobqueue.worker.launcher import tell_of_poison
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import FrozenClock, freeze
@@ -51,9 +52,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenClock:
     return freeze(monkeypatch)
 
 
+#: How often old database connections were closed.
+CLOSED: list[int] = []
+
+
 @pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     MOURNED.clear()
+    CLOSED.clear()
+    # Here it is not a thread of its own: the connections are those of other tests.
+    monkeypatch.setattr(launcher, "close_old_connections", lambda: CLOSED.append(len(MOURNED)))
     yield
     MOURNED.clear()
 
@@ -205,7 +213,7 @@ def test_all_claims_of_a_dead_process_are_moved_and_its_lease_ends(
     assert take_back(claims, GONE, CrashPolicy()) == 3
     assert sorted(inside.args("low")) == [[0], [1], [2]]
     assert [job["crashes"] for job in inside.jobs("low")] == [1, 1, 1]
-    assert inside.keys() == {"queue:low", "queues", "jq:counters"}
+    assert inside.names() == {"queue:low", "queues", "jq:counters"}
     assert store().stats.counters()["recovered"] == 3
 
 
@@ -308,7 +316,7 @@ def test_a_dead_process_without_claims_is_taken_out_of_the_leases(
     claims.join(GONE, LEASE)
     claims.declare_dead(GONE)
     assert take_back(claims, GONE, CrashPolicy()) == 0
-    assert inside.keys() == set()
+    assert inside.names() == set()
 
 
 def test_a_poison_pill_is_buried_after_its_death_was_told(claims: Claims, inside: Inside) -> None:
@@ -549,6 +557,7 @@ def test_the_hook_of_a_poison_pill_knows_its_job(caplog: pytest.LogCaptureFixtur
         job_died.disconnect(died)
     assert [(f"{1:024x}", 3, PoisonPill)] == MOURNED
     assert heard == [(MournedJob, f"{1:024x}", "killed its worker 3 times")]
+    assert CLOSED == [0, 1]  # before and after
     assert caplog.messages == []
 
 

@@ -24,7 +24,7 @@ class Inside:
         """Return the full name of a key."""
         return self.prefix + name
 
-    def keys(self) -> set[str]:
+    def names(self) -> set[str]:
         """Return the names of all keys, without the prefix."""
         found = self.client.scan_iter(match=f"{self.prefix}*", count=1000)
         return {name.decode()[len(self.prefix) :] for name in found}

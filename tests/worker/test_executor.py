@@ -324,6 +324,10 @@ def test_a_failure_is_logged_once_with_its_traceback_and_what_happens_next(
     run(of(DoJob, "act"))
     run(of(DoJob, "act", retry=0))
     first, second = caplog.records
+    for record in (first, second):
+        facts = {name: vars(record)[name] for name in ("jid", "queue", "attempt")}
+        assert facts == {"jid": "b" * 24, "queue": "low", "attempt": 1}
+        assert vars(record)["job"].endswith(".DoJob")
     assert first.levelno == logging.WARNING
     assert "DoJob jid=bbbbbbbbbbbbbbbbbbbbbbbb failed: ValueError: no luck; again in " in (
         first.getMessage()

@@ -20,7 +20,7 @@ def learnt(concurrency: int, taken: list[float]) -> Pace:
 
 
 @given(concurrencies, durations)
-def test_what_is_held_is_never_more_than_the_threads_and_one_claim(
+def test_what_is_held_is_never_more_than_the_threads_and_two_claims(
     concurrency: int, taken: list[float]
 ) -> None:
     pace = learnt(concurrency, taken)

@@ -13,6 +13,7 @@ from django_jobqueue import Job, Payload
 from django_jobqueue import clock as package_clock
 from django_jobqueue.conf import get_settings
 from django_jobqueue.store.claims import BURY, RETRY, Claim
+from django_jobqueue.worker import processor as room
 from django_jobqueue.worker.executor import Executor, Outcome
 from django_jobqueue.worker.held import Held
 from django_jobqueue.worker.lease import Lease
@@ -125,6 +126,18 @@ def test_whatever_a_job_raises_the_thread_goes_on(rig: Rig, kind: str) -> None:
     assert rig.result()[1] is None
     assert len(THREADS) == 2
     assert len(set(THREADS)) == 1
+
+
+def test_the_database_connections_that_hooks_of_a_failure_opened_are_closed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[int] = []
+    monkeypatch.setattr(room, "close_old_connections", lambda: closed.append(len(THREADS)))
+    rig.give(job("ValueError"))
+    rig.result()
+    rig.give(job())
+    rig.result()
+    assert closed == [1]
 
 
 def test_junk_ends_nothing_either(rig: Rig) -> None:
