@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django_jobqueue import clock
@@ -55,9 +56,19 @@ def new_jid() -> str:
     return os.urandom(12).hex()
 
 
+def _is_queue_name(name: str) -> bool:
+    # What is too long is not remembered: payloads of others may be full of it.
+    return len(name) <= 64 and _matches_queue_name(name)
+
+
+@lru_cache(maxsize=1000)
+def _matches_queue_name(name: str) -> bool:
+    return QUEUE_NAME.fullmatch(name) is not None
+
+
 def check_queue_name(name: object) -> str:
     """Return ``name`` if a queue may be called so. Raises: InvalidQueueName."""
-    if isinstance(name, str) and QUEUE_NAME.fullmatch(name):
+    if isinstance(name, str) and _is_queue_name(name):
         return name
     raise InvalidQueueName(name)
 
@@ -149,13 +160,13 @@ class Payload:
     def queue(self) -> str:
         """The queue to run in; ``default`` where the field is missing or no name of a queue."""
         name = self.fields.get("queue")
-        return name if type(name) is str and QUEUE_NAME.fullmatch(name) else "default"
+        return name if type(name) is str and _is_queue_name(name) else "default"
 
     @property
     def retry_queue(self) -> str | None:
         """The queue that retries go to, where it is another one."""
         name = self.fields.get("retry_queue")
-        return name if type(name) is str and QUEUE_NAME.fullmatch(name) else None
+        return name if type(name) is str and _is_queue_name(name) else None
 
     @property
     def retry(self) -> bool | int:
@@ -246,6 +257,16 @@ def printable(text: str) -> str:
     """
     shown = text if len(text) <= LOG_LIMIT else f"{text[:LOG_LIMIT]}..."
     return shown if shown.isprintable() else repr(shown)[1:-1]
+
+
+def log_facts(payload: Payload) -> dict[str, Any]:
+    """Return what a log record says of a job in its ``extra``: never the arguments."""
+    return {
+        "job": printable(payload.job_class),
+        "jid": printable(payload.jid),
+        "queue": payload.queue,
+        "attempt": payload.attempt,
+    }
 
 
 def wrap_invalid(raw: bytes, queue: str) -> Payload:

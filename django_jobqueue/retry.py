@@ -153,12 +153,13 @@ def _with_failure(payload: Payload, error: BaseException, unit: str) -> Payload:
     failed = _with_error(payload, error)
     # It was run, so its class is known by now.
     changes: dict[str, Any] = {"unknown_since": None}
+    now = stamp(unit=unit)
     if payload.retry_count is None:
-        changes |= {"retry_count": 0, "failed_at": stamp(unit=unit)}
+        changes |= {"retry_count": 0, "failed_at": now}
     else:
-        changes |= {"retry_count": payload.retry_count + 1, "retried_at": stamp(unit=unit)}
+        changes |= {"retry_count": payload.retry_count + 1, "retried_at": now}
         if payload.time("failed_at") is None:
-            changes["failed_at"] = stamp(unit=unit)
+            changes["failed_at"] = now
     if payload.backtrace:
         limit = BACKTRACE_LIMIT if payload.backtrace is True else int(payload.backtrace)
         frames = traceback.format_tb(error.__traceback__)[-min(limit, BACKTRACE_LIMIT) :]

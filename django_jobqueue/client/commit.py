@@ -21,10 +21,8 @@ class _Batch:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self.sent = False
 
     def send(self) -> None:
-        self.sent = True
         entries, self.entries = self.entries, []
         try:
             send(entries)
@@ -57,10 +55,10 @@ def hold_until_commit(entries: Sequence[Entry], alias: str) -> bool:
 
 
 def _open_batch(connection: BaseDatabaseWrapper) -> _Batch | None:
-    """Return the batch that was begun under the present savepoints, if it is not sent yet."""
+    """Return the batch that was begun under the present savepoints."""
     savepoints = set(connection.savepoint_ids)
     for hook in reversed(connection.run_on_commit):
         owner = getattr(hook[1], "__self__", None)
-        if isinstance(owner, _Batch) and hook[0] == savepoints and not owner.sent:
+        if isinstance(owner, _Batch) and hook[0] == savepoints:
             return owner
     return None

@@ -376,37 +376,30 @@ class BoundJob:
         return None
 
     def _on_commit(self) -> bool | str:
-        chosen = self._option("on_commit")
-        if chosen is True:
-            return get_settings().on_commit
-        return chosen  # type: ignore[no-any-return]
-
-    def _option(self, name: str) -> Any:
-        if name in self._options:
-            return self._options[name]
-        return getattr(self._job, name)
+        alias: bool | str = self._options.get("on_commit", self._job.on_commit)
+        return get_settings().on_commit if alias is True else alias
 
     def _template(self) -> dict[str, Any]:
         """Return the fields that all jobs of one call share, in Sidekiq's order."""
-        get = self._option
+        job, chosen = self._job, self._options.get
         fields: dict[str, Any] = {
-            "class": wire_name(self._job),
+            "class": wire_name(job),
             "args": None,
             "jid": None,
-            "queue": get("queue"),
-            "retry": get("retry"),
+            "queue": chosen("queue", job.queue),
+            "retry": chosen("retry", job.retry),
         }
-        if (retry_for := get("retry_for")) is not None:
+        if (retry_for := chosen("retry_for", job.retry_for)) is not None:
             fields["retry_for"] = to_seconds(retry_for)
-        if (retry_queue := get("retry_queue")) is not None:
+        if (retry_queue := chosen("retry_queue", job.retry_queue)) is not None:
             fields["retry_queue"] = retry_queue
-        if get("dead") is False:
+        if chosen("dead", job.dead) is False:
             fields["dead"] = False
-        if backtrace := get("backtrace"):
+        if backtrace := chosen("backtrace", job.backtrace):
             fields["backtrace"] = backtrace
-        if tags := get("tags"):
+        if tags := chosen("tags", job.tags):
             fields["tags"] = list(tags)
-        if (expires_in := get("expires_in")) is not None:
+        if (expires_in := chosen("expires_in", job.expires_in)) is not None:
             fields["expires_in"] = to_seconds(expires_in)
         fields["created_at"] = stamp(unit=get_settings().timestamps)
         return fields

@@ -9,9 +9,12 @@ from typing import Any
 
 from django_jobqueue import clock
 from django_jobqueue.job.base import Job
-from django_jobqueue.payload import printable
+from django_jobqueue.payload import log_facts
 
 logger = logging.getLogger("django_jobqueue.job")
+
+#: What records outside of a job say of it.
+_NO_FACTS = {"jid": "", "job": "", "queue": "", "attempt": ""}
 
 _current: ContextVar[Job | None] = ContextVar("jobqueue_job", default=None)
 
@@ -32,7 +35,7 @@ class LogContext:
         try:
             if not logger.isEnabledFor(logging.INFO):
                 return self._perform(job)
-            facts = _facts(job)
+            facts = log_facts(job.payload)
             logger.debug("%(job)s jid=%(jid)s started, attempt %(attempt)s", facts, extra=facts)
             began = clock.monotonic()
             result = self._perform(job)
@@ -53,18 +56,8 @@ class JobFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Add the fields; never drops a record."""
         job = _current.get()
-        facts = {"jid": "", "job": "", "queue": "", "attempt": ""} if job is None else _facts(job)
+        facts = _NO_FACTS if job is None else log_facts(job.payload)
         for name, value in facts.items():
             if not hasattr(record, name):
                 setattr(record, name, value)
         return True
-
-
-def _facts(job: Job) -> dict[str, Any]:
-    payload = job.payload
-    return {
-        "job": printable(payload.job_class),
-        "jid": printable(payload.jid),
-        "queue": payload.queue,
-        "attempt": payload.attempt,
-    }

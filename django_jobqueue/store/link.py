@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -170,8 +169,10 @@ class Link:
 
     def call(self, *command: Word) -> Any:
         """Run one command and return its reply."""
-        with self._translated():
+        try:
             return _shaped(command, self._run(command))
+        except RedisError as error:
+            raise self._failed(error) from error
 
     def pipeline(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
         """
@@ -183,7 +184,7 @@ class Link:
         """
         if not commands:
             return []
-        with self._translated():
+        try:
             if atomic:
                 # Where EXEC is refused, the command at fault has said why before it.
                 replies = _served(self._exchange([("MULTI",), *commands, ("EXEC",)]))[-1]
@@ -193,6 +194,8 @@ class Link:
                 _shaped(command, reply)
                 for command, reply in zip(commands, _served(replies), strict=True)
             ]
+        except RedisError as error:
+            raise self._failed(error) from error
 
     def script(self, name: str, keys: Sequence[Word], arguments: Sequence[Word]) -> Any:
         """
@@ -202,16 +205,14 @@ class Link:
         by its rules it had not written then.
         """
         script = self._verbs(flags=self._flags)[name]
-        with self._translated():
+        try:
             try:
                 return self._run(("EVALSHA", script.digest, len(keys), *keys, *arguments))
             except NoScriptError:
-                pass
-            try:
                 return self._run(("EVAL", script.text, len(keys), *keys, *arguments))
-            except ResponseError as error:
-                if not (self._flags and _NO_FLAGS.search(str(error))):
-                    raise
+        except RedisError as error:
+            if not (self._flags and _NO_FLAGS.search(str(error))):
+                raise self._failed(error) from error
         self._flags = False  # Redis 6.2: the same without the '#!lua' line
         return self.script(name, keys, arguments)
 
@@ -239,15 +240,12 @@ class Link:
         self._connections.give_back(connection)
         return replies
 
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except RedisError as error:
-            translated = self.translate(error)
-            if isinstance(translated, StoreUnavailable):
-                self._connections.close()
-            raise translated from error
+    def _failed(self, error: RedisError) -> StoreError:
+        """Return one of our errors, and look anew where the server cannot serve us now."""
+        translated = self.translate(error)
+        if isinstance(translated, StoreUnavailable):
+            self._connections.close()
+        return translated
 
     def translate(self, error: RedisError) -> StoreError:
         """Return one of our errors for one of redis-py's."""

@@ -25,7 +25,7 @@ from django_jobqueue.exceptions import (
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.base import Job
 from django_jobqueue.job.registry import registry
-from django_jobqueue.payload import Payload, printable, wrap_invalid
+from django_jobqueue.payload import Payload, log_facts, printable, wrap_invalid
 from django_jobqueue.retry import (
     Decision,
     Fate,
@@ -98,7 +98,9 @@ class Executor:
         except BaseException as error:
             # Not the job's: that ends as an outcome. Nothing in a payload may end a thread.
             logger.exception(
-                "%s jid=%s cannot be handled, it goes to the dead set", *_names(payload)
+                "%s jid=%s cannot be handled, it goes to the dead set",
+                *_names(payload),
+                extra=log_facts(payload),
             )
             return self._outcome(
                 bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
@@ -111,7 +113,11 @@ class Executor:
         try:
             cls = self._registry.get(payload.job_class)
             if _is_expired(payload):
-                logger.info("%s jid=%s expired before it started", *_names(payload))
+                logger.info(
+                    "%s jid=%s expired before it started",
+                    *_names(payload),
+                    extra=log_facts(payload),
+                )
                 return Outcome(EXPIRED), None
             attempt = Attempt(
                 payload, queue, clock.monotonic(), self._stopping, inline=self._inline
@@ -121,35 +127,41 @@ class Executor:
             decision = postpone_unknown(
                 payload, error, window=self._settings.unknown_job_retry_for, unit=unit
             )
-            return self._failed(None, decision, error), None
+            return self._failed(None, payload, decision, error), None
         except InvalidArguments as error:
-            return self._failed(None, bury(payload, error, unit=unit), error, cls), None
+            return self._failed(None, payload, bury(payload, error, unit=unit), error, cls), None
         except BaseException as error:  # out of the class's own __init__
-            return self._failed(None, self._decide(None, payload, error), error, cls), None
+            decision = self._decide(None, payload, error)
+            return self._failed(None, payload, decision, error, cls), None
         try:
             announce(job_started, cls, payload)
             result = self._chain(job)
         except BaseException as error:
             return self._judge(job, payload, error), None
         if not attempt.performed:
-            logger.info("%s jid=%s skipped by a server middleware", *_names(payload))
+            logger.info(
+                "%s jid=%s skipped by a server middleware",
+                *_names(payload),
+                extra=log_facts(payload),
+            )
             return Outcome(SKIPPED), None
         announce(job_succeeded, cls, payload, elapsed=clock.monotonic() - attempt.started)
         return None, result
 
     def _judge(self, job: Job, payload: Payload, error: BaseException) -> Outcome:
+        facts = log_facts(payload)
         if isinstance(error, Snooze):
-            logger.info("%s jid=%s snoozed for %.1f s", *_names(payload), error.delay)
+            logger.info("%s jid=%s snoozed for %.1f s", *_names(payload), error.delay, extra=facts)
             later = payload.replace(enqueued_at=None, unknown_since=None)
             return Outcome(SNOOZE, later.encode(), error.delay)
         if isinstance(error, Skip):
-            logger.info("%s jid=%s skipped: %s", *_names(payload), _told(error))
+            logger.info("%s jid=%s skipped: %s", *_names(payload), _told(error), extra=facts)
             return Outcome(SKIPPED)
         if isinstance(error, Discard):
-            logger.info("%s jid=%s discarded: %s", *_names(payload), _told(error))
+            logger.info("%s jid=%s discarded: %s", *_names(payload), _told(error), extra=facts)
             self._die(job, type(job), payload, error)
             return Outcome(DISCARDED)
-        return self._failed(job, self._decide(job, payload, error), error, type(job))
+        return self._failed(job, payload, self._decide(job, payload, error), error, type(job))
 
     def _decide(self, job: Job | None, payload: Payload, error: BaseException) -> Decision:
         return decide(
@@ -163,21 +175,24 @@ class Executor:
     def _failed(
         self,
         job: Job | None,
+        payload: Payload,
         decision: Decision,
         error: BaseException,
         cls: type[Job] | None = None,
     ) -> Outcome:
-        payload = decision.payload
         what = (*_names(payload), error_name(error), _told(error))
+        facts = log_facts(payload)  # of the attempt that failed, not of the next one
+        payload = decision.payload
         ours = job is None and isinstance(error, (UnknownJob, InvalidArguments))
         trace = None if ours else error
         if decision.fate in (Fate.RETRY, Fate.POSTPONE):
             logger.warning(
-                "%s jid=%s failed: %s: %s; again in %.0f s", *what, decision.delay, exc_info=trace
-            )
+                "%s jid=%s failed: %s: %s; again in %.0f s", *what, decision.delay,
+                exc_info=trace, extra=facts,
+            )  # fmt: skip
             announce(job_retried, cls, payload, error=error, delay=decision.delay)
         else:
-            logger.error("%s jid=%s failed for good: %s: %s", *what, exc_info=trace)
+            logger.error("%s jid=%s failed for good: %s: %s", *what, exc_info=trace, extra=facts)
             self._die(job, cls, payload, error)
         return self._outcome(decision, error)
 
@@ -188,7 +203,9 @@ class Executor:
             try:
                 job.on_exhausted(error)
             except BaseException:
-                logger.exception("%s jid=%s: on_exhausted failed", *_names(payload))
+                logger.exception(
+                    "%s jid=%s: on_exhausted failed", *_names(payload), extra=log_facts(payload)
+                )
         announce(job_died, cls, payload, error=error)
 
     def _outcome(self, decision: Decision, error: BaseException | None = None) -> Outcome:
@@ -203,7 +220,9 @@ def announce(signal: Signal, cls: type[Job] | None, payload: Payload, **facts: A
     try:
         tell(signal, cls, payload=payload, **facts)
     except BaseException:
-        logger.exception("%s jid=%s: a receiver of a signal failed", *_names(payload))
+        logger.exception(
+            "%s jid=%s: a receiver of a signal failed", *_names(payload), extra=log_facts(payload)
+        )
 
 
 def _perform(job: Job) -> Any:
@@ -229,7 +248,11 @@ def _ask_retry_in(job: Job, payload: Payload, error: BaseException) -> float | V
             raise ValueError(f"retry_in returned {answer!r}: it returns seconds from 0 on")
         return delay
     except BaseException:
-        logger.exception("%s jid=%s: retry_in failed; the default is used", *_names(payload))
+        logger.exception(
+            "%s jid=%s: retry_in failed; the default is used",
+            *_names(payload),
+            extra=log_facts(payload),
+        )
         return None
 
 

@@ -85,6 +85,7 @@ class Fetcher:
         self._suspects: deque[Held] = deque()
         self._suspect: Held | None = None
         self._broken: set[str] = set()
+        self._stale_at = 0.0
         self._more = True
         self._unwaitable: dict[str, float] = {}
         self._misses = 0
@@ -201,7 +202,7 @@ class Fetcher:
         if self._refused:
             timeout = min(timeout, max(0.0, self._refused_until - now))
         if not self.inbox.empty() or self._suspects:
-            timeout = min(timeout, STALE)
+            timeout = min(timeout, max(0.0, self._stale_at - now))
         if free <= 0 or self._more:
             self._wake_at = self._pace.wake_at(len(self._undelivered))
             self._sleep(timeout)
@@ -376,9 +377,9 @@ class Fetcher:
 
     def _give_back_stale(self, now: float) -> None:
         """Return jobs that no thread came to start: another process may have one free."""
-        if self.inbox.empty() and not self._suspects:
-            return
         quiet = self._quiet.is_set()
+        if now < self._stale_at and not quiet:
+            return
         keep: list[Held] = []
         while True:
             try:
@@ -387,15 +388,17 @@ class Fetcher:
                 break
             if held is None or held.lost:
                 continue
-            if quiet or now - held.since > STALE:
+            if quiet or now - held.since >= STALE:
                 self._give_back(held, now)
             else:
                 keep.append(held)
         for held in keep:
             self.inbox.put(held)
-        for held in [h for h in self._suspects if quiet or now - h.since > STALE]:
+        for held in [h for h in self._suspects if quiet or now - h.since >= STALE]:
             self._suspects.remove(held)
             self._give_back(held, now)
+        waiting = (*keep, *self._suspects)
+        self._stale_at = min((held.since for held in waiting), default=now) + STALE
 
     def _give_back(self, held: Held, now: float) -> None:
         if held is self._suspect:

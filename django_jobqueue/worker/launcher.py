@@ -10,12 +10,18 @@ import signal
 import sys
 import threading
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from django_jobqueue import clock
 from django_jobqueue.client.client import client_chain
 from django_jobqueue.conf import Settings
-from django_jobqueue.exceptions import BootError, PoisonPill, StoreError, StoreUnavailable, UnknownJob
+from django_jobqueue.exceptions import (
+    BootError,
+    PoisonPill,
+    StoreError,
+    StoreUnavailable,
+    UnknownJob,
+)
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload, printable
@@ -236,6 +242,7 @@ def tell_of_poison(payload: Payload) -> None:
     """Run the death hook and the signal of a job that killed its processes."""
     error = PoisonPill(payload.crashes)
     cls = None
+    close_old_connections()  # this thread may have had no use for one for weeks
     try:
         cls = registry().get(payload.job_class)
         attempt = Attempt(payload, payload.queue, clock.monotonic())
@@ -247,6 +254,7 @@ def tell_of_poison(payload: Payload) -> None:
     except BaseException:
         logger.exception("jid=%s: on_exhausted failed", printable(payload.jid))
     announce(job_died, cls, payload, error=error)
+    close_old_connections()
 
 
 def run_child(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ class QueueOrder:
         for entry in entries:
             parts = [part.strip() for part in entry.split(",")]
             names, weight = parts, 1
-            if len(parts) == 2 and parts[1].lstrip("-").isdigit():
+            if len(parts) == 2 and re.fullmatch("-?[0-9]{1,9}", parts[1]):
                 names, weight = parts[:1], int(parts[1])
             if weight < 1:
                 raise BootError(f"--queue {entry!r}: a weight is a number from 1 on")

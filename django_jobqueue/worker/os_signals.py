@@ -22,18 +22,18 @@ class SignalPipe:
     end its processes, and their signals are not ours.
     """
 
-    _latest: ClassVar[SignalPipe | None] = None
+    #: The one of this process, while it is open.
+    latest: ClassVar[SignalPipe | None] = None
 
     def __init__(self, signals: Iterable[int]) -> None:
         self.descriptor, self._write = os.pipe()
         os.set_blocking(self.descriptor, False)
         os.set_blocking(self._write, False)
-        self._numbers = list(signals)
-        for number in self._numbers:
+        self.numbers = list(signals)
+        for number in self.numbers:
             signal.signal(number, self._ignore)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        self._is_open = True
-        SignalPipe._latest = self
+        SignalPipe.latest = self
 
     def read(self) -> list[int]:
         """Return the signals that came since the last call, in order."""
@@ -48,11 +48,11 @@ class SignalPipe:
 
     def close(self) -> None:
         """Let go of the signals: a forked child collects its own. Idempotent."""
-        if not self._is_open:
+        if SignalPipe.latest is not self:
             return
-        self._is_open = False
+        SignalPipe.latest = None
         signal.set_wakeup_fd(-1)
-        for number in self._numbers:
+        for number in self.numbers:
             signal.signal(number, signal.SIG_DFL)
         os.close(self.descriptor)
         os.close(self._write)
@@ -61,13 +61,31 @@ class SignalPipe:
     def _ignore(number: int, frame: FrameType | None) -> None:
         """A handler there must be, or Python would not write to the pipe."""
 
-    @staticmethod
-    def _after_fork() -> None:
-        if SignalPipe._latest is not None:
-            SignalPipe._latest.close()
+
+#: The signals that a thread had blocked before the fork that it is in.
+_forking = threading.local()
 
 
-os.register_at_fork(after_in_child=SignalPipe._after_fork)
+def _before_fork() -> None:
+    """Keep signals away from the child until they cannot reach our pipe through it."""
+    pipe = SignalPipe.latest
+    numbers = [] if pipe is None else pipe.numbers
+    _forking.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+
+def _after_in_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.blocked)
+
+
+def _after_in_child() -> None:
+    if SignalPipe.latest is not None:
+        SignalPipe.latest.close()
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.blocked)
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+)
 
 
 def stacks() -> str:

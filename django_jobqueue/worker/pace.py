@@ -7,6 +7,9 @@ from django_jobqueue.store.claims import MOVE_LIMIT
 #: Seconds of work that may be claimed ahead.
 AHEAD = 0.015
 
+#: Jobs that are claimed ahead at most: one claim to work on while the next is on its way.
+MOST = 2 * MOVE_LIMIT
+
 #: Mean seconds of a job from which on nothing is claimed ahead.
 LONG_JOB = 0.05
 
@@ -22,7 +25,7 @@ class Pace:
     The rhythm of one fetcher.
 
     The look-ahead is bounded by time: as many jobs as are expected to be done
-    within some 15 ms, never more than one claim brings, none when a job takes
+    within some 15 ms, never more than two claims bring, none when a job takes
     50 ms or longer. Results are delivered with the next claim, at the latest
     after 10 ms or 100 of them, so a crash repeats no more than what runs and that.
     """
@@ -43,7 +46,7 @@ class Pace:
         """How many jobs to hold beyond those that threads are free for."""
         if self._mean >= LONG_JOB:
             return 0
-        return min(MOVE_LIMIT, int(AHEAD * self._concurrency / max(self._mean, 1e-6)))
+        return min(MOST, int(AHEAD * self._concurrency / max(self._mean, 1e-6)))
 
     def room(self, active: int) -> int:
         """Return how many more jobs may be held, given those waiting and running."""

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from django.db import close_old_connections
+
 from django_jobqueue import clock
 from django_jobqueue.worker.executor import Executor
 from django_jobqueue.worker.fetcher import Fetcher
@@ -54,4 +56,8 @@ class Processor:
                 continue
             held.started = clock.monotonic()
             claim = held.claim
-            finish(held, run(claim.raw, claim.queue))
+            outcome = run(claim.raw, claim.queue)
+            if outcome is not None:
+                # The hooks of a failure ran outside of the middleware.
+                close_old_connections()
+            finish(held, outcome)

@@ -115,6 +115,7 @@ class Supervisor:
             ]
         )  # fmt: skip
         self._stopping_since: float | None = None
+        self._quiet = False
         self._next_beat = 0.0
         self._code = EXIT_OK
 
@@ -147,9 +148,15 @@ class Supervisor:
     def _start_due(self) -> None:
         now = clock.monotonic()
         for slot in self._slots:
-            due = not slot.pid and not slot.finished and now >= slot.start_at
-            if due and self._stopping_since is None:
+            if self._waits(slot) and now >= slot.start_at:
                 self._start(slot)
+
+    def _waits(self, slot: _Slot) -> bool:
+        """Whether a child is to be started in this slot, now or later."""
+        if slot.pid or slot.finished or self._stopping_since is not None:
+            return False
+        # A new child of a quiet worker would have nothing to do, and not know it.
+        return not self._quiet
 
     def _start(self, slot: _Slot) -> None:
         connections.close_all()
@@ -234,7 +241,7 @@ class Supervisor:
                 self._code = EXIT_LEFT
             return
         self._deaths.identities.append(slot.identity)
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         # One that worked before, or only missed Redis, will work again.
         is_hopeless = not slot.was_ready and code > 0 and code != EXIT_UNREACHABLE
         if is_hopeless and self._stopping_since is None:
@@ -297,6 +304,7 @@ class Supervisor:
                     logger.warning("second signal: stopping at once")
                     self._tell(HURRY)
             elif number in (signal.SIGTSTP, signal.SIGUSR1):
+                self._quiet = True
                 self._tell(QUIET)
             elif number == signal.SIGTTIN:
                 self._tell(DUMP)
@@ -346,9 +354,14 @@ class Supervisor:
         timeout = ROUND if hurry else 1.0
         now = clock.monotonic()
         for slot in self._slots:
-            if not slot.pid and not slot.finished:
+            if self._waits(slot):
                 timeout = min(timeout, max(0.0, slot.start_at - now))
         select.select(watched, [], [], timeout)
+
+
+def _signal_name(number: int) -> str:
+    """Return a signal's name; those for real time have only numbers."""
+    return signal.Signals(number).name if number in set(signal.Signals) else str(number)
 
 
 def _flush() -> None:
