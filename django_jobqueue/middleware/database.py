@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import close_old_connections, connections
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from django_jobqueue.job.base import Job
 from django_jobqueue.payload import printable
@@ -28,17 +30,18 @@ class DatabaseHygiene:
         self._perform = perform
 
     def __call__(self, job: Job) -> Any:
-        callers = {c.alias for c in connections.all(initialized_only=True) if _is_open(c)}
+        callers = {c.alias for c in _connected() if _is_open(c)} if job.is_inline else set()
         if not job.is_inline:
-            close_old_connections()
+            for connection in _connected():
+                connection.close_if_unusable_or_obsolete()
         try:
             return self._perform(job)
         finally:
-            for connection in connections.all(initialized_only=True):
+            for connection in _connected():
                 if connection.alias not in callers and _is_open(connection):
                     self._roll_back(connection, job)
-            if not job.is_inline:
-                close_old_connections()
+                if not job.is_inline:
+                    connection.close_if_unusable_or_obsolete()
 
     def _roll_back(self, connection: BaseDatabaseWrapper, job: Job) -> None:
         """End a transaction that the job began and did not end."""
@@ -57,9 +60,28 @@ class DatabaseHygiene:
         connection.close()
 
 
+#: Whether this thread may be connected to a database. Asking Django takes longer
+#: than many a job, and most jobs of a thread that has no connection leave it so.
+_thread = threading.local()
+
+
+def _connected() -> list[BaseDatabaseWrapper]:
+    """Return the connections that this thread has made, those with a database behind them."""
+    if not getattr(_thread, "may_be_connected", True):
+        return []
+    found = [c for c in connections.all(initialized_only=True) if c.connection is not None]
+    _thread.may_be_connected = bool(found)
+    return found
+
+
+def _note_connection(**_: Any) -> None:
+    _thread.may_be_connected = True
+
+
+connection_created.connect(_note_connection, dispatch_uid="django_jobqueue.middleware.database")
+
+
 def _is_open(connection: BaseDatabaseWrapper) -> bool:
     """Return whether a transaction is open that somebody began."""
-    if connection.connection is None:
-        return False
     # Not get_autocommit(): that would connect.
     return connection.in_atomic_block or not connection.autocommit
