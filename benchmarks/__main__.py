@@ -14,7 +14,7 @@ from benchmarks.race import Race
 from benchmarks.server import Server
 
 #: The measures, and the jobs of one run of each.
-MEASURES = {"drain": 20_000, "enqueue": 5_000, "latency": 500, "memory": 0, "promote": 10_000}
+MEASURES = {"drain": 20_000, "enqueue": 8_000, "latency": 500, "memory": 0, "promote": 10_000}
 
 
 def main() -> None:

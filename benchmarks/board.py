@@ -1,10 +1,11 @@
-"""The board that every job writes its times on: shared memory, so that nobody polls Redis for them."""
+"""The board that jobs write their times on: shared memory, so that nobody polls Redis for them."""
 
 from __future__ import annotations
 
 import mmap
 import time
 from pathlib import Path
+from subprocess import Popen
 
 #: Seconds between two looks at whether all jobs have run, and without news before we give up.
 LOOK = 0.01
@@ -38,8 +39,8 @@ class Board:
         self._times[at] = began
         self._times[at + 1] = time.monotonic()
 
-    def wait(self, numbers: range) -> None:
-        """Wait until these jobs have run. Raises: RuntimeError when they come to a halt."""
+    def wait(self, numbers: range, runner: Popen[bytes]) -> None:
+        """Wait until these jobs have run. Raises: RuntimeError when the runner ends or halts."""
         left = numbers
         heard = time.monotonic()
         while left:
@@ -49,8 +50,8 @@ class Board:
                 heard = time.monotonic()
                 left = range(at, numbers.stop)
                 continue
-            if time.monotonic() - heard > PATIENCE:
-                raise RuntimeError(f"job {at} of {numbers} has not run for {PATIENCE:g} s")
+            if runner.poll() is not None or time.monotonic() - heard > PATIENCE:
+                raise RuntimeError(f"job {at} of {numbers} has not run")
             time.sleep(LOOK)
 
     def took(self, numbers: range) -> float:

@@ -44,8 +44,8 @@ def measure(server: Server, jobs: int, rounds: int) -> list[Race]:
             },
             rounds,
         )
-    race.compare("worker", "BLPOP", "p50 ms", most=3.0, later=2.0)
-    race.compare("worker", "BLPOP", "p99 ms", later=2.0)
+    race.compare("worker", "BLPOP", "p50 ms", goal=3.0, later=2.0, bound="most")
+    race.compare("worker", "BLPOP", "p99 ms", later=2.0, bound="most")
     return [race]
 
 
@@ -59,11 +59,11 @@ def _hand_over(
         timed, first = range(WARM_UP, WARM_UP + jobs), range(WARM_UP)
         with receiver as process:
             _send_slowly(first, send)
-            board.wait(first)
+            board.wait(first, process)
             pids = processes.family(process)
             before = machine.cpu_seconds(pids)
             _send_slowly(timed, send)
-            board.wait(timed)
+            board.wait(timed, process)
             used = machine.cpu_seconds(pids) - before
     waits = board.waits(timed)
     return {

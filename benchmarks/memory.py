@@ -23,7 +23,7 @@ def measure(server: Server, jobs: int, rounds: int) -> list[Race]:
         {ours: _child, shell: _shell, family: _family},
         rounds,
     )
-    race.compare(ours, shell, "RSS MB", most=15.0, difference=True)
+    race.compare(ours, shell, "RSS MB", goal=15.0, bound="most", difference=True)
     race.compare(family, shell, "PSS MB", difference=True)
     return [race]
 

@@ -1,4 +1,4 @@
-"""Contenders that take turns, and the ratios between them: equal runs on one machine differ by 40 %."""
+"""Contenders that take turns, and the ratios between them: equal runs may differ by 40 %."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Comparison:
     value: float
     pairs: list[float]
     goal: float | None
-    bound: str = "least"
-    later: float | None = None
+    bound: str
+    later: float | None
     difference: bool = False
 
     @property
@@ -85,12 +85,12 @@ class Race:
         theirs: str,
         figure: str,
         *,
-        least: float | None = None,
-        most: float | None = None,
+        goal: float | None = None,
         later: float | None = None,
+        bound: str = "least",
         difference: bool = False,
     ) -> None:
-        """Hold a figure of ours against theirs, and to a goal: at ``least`` or at ``most``."""
+        """Hold a figure of ours against theirs, and to goals: at ``"least"`` or at ``"most"``."""
         a, b = self.figures(ours, figure), self.figures(theirs, figure)
 
         def against(x: float, y: float) -> float:
@@ -101,18 +101,16 @@ class Race:
                 f"{ours} {'minus' if difference else '/'} {theirs}, {figure}",
                 against(median(a), median(b)),
                 [against(x, y) for x, y in zip(a, b, strict=True)],
-                least if most is None else most,
-                "least" if most is None else "most",
+                goal,
+                bound,
                 later,
                 difference,
             )
         )
 
-    def hold_to(
-        self, ours: str, figure: str, *, least: float | None = None, later: float | None = None
-    ) -> None:
+    def hold_to(self, ours: str, figure: str, *, later: float, bound: str = "least") -> None:
         """Hold a figure of ours to a goal that is absolute."""
-        a = self.figures(ours, figure)
+        values = self.figures(ours, figure)
         self.comparisons.append(
-            Comparison(f"{ours}, {figure}", median(a), a, least, later=later, difference=True)
+            Comparison(f"{ours}, {figure}", median(values), values, None, bound, later)
         )
