@@ -327,12 +327,12 @@ class Fetcher:
         for held in admitted:
             self._held[held.claim.field] = held
         # Only now: who quiets us and then finds nothing held must be right.
-        is_late = self._quiet.is_set()
+        if self._quiet.is_set():
+            self._give_all_back(admitted, now)
+            return
         for held in admitted:
             raw = held.claim.raw
-            if is_late:
-                self._give_back(held, now)
-            elif may_be_suspect(raw) and _crashes(raw):
+            if may_be_suspect(raw) and _crashes(raw):
                 self._suspects.append(held)
             else:
                 self.inbox.put(held)
@@ -381,24 +381,29 @@ class Fetcher:
         if now < self._stale_at and not quiet:
             return
         keep: list[Held] = []
+        stale: list[Held] = []
         while True:
             try:
                 held = self.inbox.get_nowait()
             except queue.Empty:
                 break
-            if held is None or held.lost:
-                continue
-            if quiet or now - held.since >= STALE:
-                self._give_back(held, now)
-            else:
-                keep.append(held)
-        for held in keep:
-            self.inbox.put(held)
-        for held in [h for h in self._suspects if quiet or now - h.since >= STALE]:
-            self._suspects.remove(held)
-            self._give_back(held, now)
+            if held is not None and not held.lost:
+                is_stale = quiet or now - held.since >= STALE
+                (stale if is_stale else keep).append(held)
+        for each in keep:
+            self.inbox.put(each)
+        suspects = [each for each in self._suspects if quiet or now - each.since >= STALE]
+        for each in suspects:
+            self._suspects.remove(each)
+        # Suspects last, so that sound jobs are next in line.
+        self._give_all_back([*stale, *suspects], now)
         waiting = (*keep, *self._suspects)
         self._stale_at = min((held.since for held in waiting), default=now) + STALE
+
+    def _give_all_back(self, jobs: list[Held], now: float) -> None:
+        """Give jobs back, the newest first: each goes before those that are back already."""
+        for held in reversed(jobs):
+            self._give_back(held, now)
 
     def _give_back(self, held: Held, now: float) -> None:
         if held is self._suspect:
@@ -470,8 +475,7 @@ class Fetcher:
         self._give_back_stale(now)
         self._collect()
         running = [h for h in self._held.values() if h.ended is None]
-        for held in running:
-            self._give_back(held, now)
+        self._give_all_back(running, now)
         backoff = Backoff()
         while True:
             try:

@@ -340,8 +340,12 @@ def test_a_log_that_nobody_reads_any_more_stops_no_work(site: Site) -> None:
 
 def test_no_room_for_threads_is_a_failed_start(site: Site) -> None:
     job = site.push(NoopJob, "never")
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))"
-    worker = site.run_after(limit, "--concurrency", "2000")
+    # Stacks of 512 MB: there is room for two of them, and the rest for everything else.
+    limits = "import resource as r; " + "; ".join(
+        f"r.setrlimit(r.RLIMIT_{what}, ({size} << 20, r.getrlimit(r.RLIMIT_{what})[1]))"
+        for what, size in (("STACK", 512), ("AS", 1536))
+    )
+    worker = site.run_after(limits, "--concurrency", "20")
     assert worker.wait() == 1
     worker.wait_for_line("a thread cannot be started")
     assert "--concurrency" in worker.output()

@@ -72,6 +72,17 @@ def test_a_lease_that_lapsed_at_the_server_closes_it_at_once(
     assert not is_safe(lease)
 
 
+def test_an_earlier_beat_that_is_answered_later_does_not_open_it(
+    lease: Lease, clock: FrozenClock
+) -> None:
+    sent_before = clock.monotonic
+    clock.advance(1)
+    lease.renewed(clock.monotonic, lapsed=True)
+    lease.renewed(sent_before, lapsed=False)
+    assert not is_safe(lease)
+    assert lease.audit_due
+
+
 def test_after_the_comparison_it_is_open_for_as_long_as_its_own_renewal_is_good(
     lease: Lease, clock: FrozenClock
 ) -> None:
