@@ -201,6 +201,8 @@ def test_kill_9_of_children_and_groups_loses_no_job(
         # A lease, the time to look, and a busy machine.
         site.await_finished(*chaos.idents, timeout=2 * LEASE + SOON)
         wait_until(lambda: not chaos.outstanding(), 2 * LEASE + SOON, "the last claims")
+        # A job that had finished and was killed before its result went out waits there once more.
+        wait_until(lambda: not site.entries("schedule"), SOON, "the last suspects")
         site.await_settled()
     finally:
         over.set()

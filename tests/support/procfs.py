@@ -45,6 +45,12 @@ def is_alive(pid: int) -> bool:
     return stat is not None and stat.is_alive
 
 
+def is_stopped(pid: int) -> bool:
+    """Tell whether a signal has stopped ``pid``: none of its threads runs on."""
+    stat = stat_of(pid)
+    return stat is not None and stat.state == "T"
+
+
 def living() -> list[ProcessStat]:
     """Return every process that runs, oldest pid first."""
     pids = sorted(int(name) for name in os.listdir("/proc") if name.isdecimal())
