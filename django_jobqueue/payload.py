@@ -31,6 +31,9 @@ LOG_LIMIT = 500
 #: Retries of ``retry = True`` where the settings say nothing, as Sidekiq's.
 DEFAULT_RETRIES = 25
 
+#: What names the lock of a unique job.
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
 _encode = json.JSONEncoder(
     separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=True
 ).encode
@@ -49,6 +52,10 @@ def _parse_float(text: str) -> float:
 
 
 _decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_parse_float).decode
+
+
+def _is_digest(text: str) -> bool:
+    return _DIGEST.fullmatch(text) is not None
 
 
 def new_jid() -> str:
@@ -222,6 +229,38 @@ class Payload:
         """How often the job was taken back from a dead process."""
         value = self.fields.get("crashes")
         return value if type(value) is int and value > 0 else 0
+
+    @property
+    def unique_for(self) -> float | None:
+        """Seconds for which the lock of a unique job outlives its next move."""
+        return _positive(self.fields.get("unique_for"))
+
+    @property
+    def unique_until_start(self) -> bool:
+        """Whether the lock is given up when the job starts, and not when it ends."""
+        return self.fields.get("unique_until") == "start"
+
+    @property
+    def unique_digest(self) -> str | None:
+        """What names the lock of a unique job; None for any other."""
+        value = self.fields.get("unique_digest")
+        return value if type(value) is str and _is_digest(value) else None
+
+    @property
+    def reruns(self) -> bool:
+        """Whether a duplicate that comes while the job runs is run after it."""
+        return self.fields.get("on_conflict") == "rerun"
+
+    @property
+    def bypasses_kill_switch(self) -> bool:
+        """Whether somebody said that no kill switch stops this one job."""
+        return self.fields.get("bypass_kill_switch") is True
+
+    @property
+    def held_from(self) -> str | None:
+        """Where a kill switch found the job: ``queue``, ``schedule`` or ``retry``."""
+        value = self.fields.get("held_from")
+        return value if value in ("queue", "schedule", "retry") else None
 
     @property
     def context(self) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from django_jobqueue import clock
 from django_jobqueue.store.keys import Field, Keys
-from django_jobqueue.store.link import Link, scored
+from django_jobqueue.store.link import Link, Word, scored
+from django_jobqueue.store.locks import ENDS, NEITHER, SUCCEEDED, Lock, lock_words
+from django_jobqueue.store.locks import HELD as HELD_LOCK
 
 #: Claims that one script moves, and bytes that one step claims.
 MOVE_LIMIT = 100
@@ -16,6 +18,11 @@ CLAIM_BYTES = 4_000_000
 #: The verbs of a result (see lua/step.lua), besides the plain success.
 RETRY, SNOOZE, BURY, FORGET = "retry", "snooze", "bury", "forget"
 BACK, SKIPPED, EXPIRED, DISCARDED = "back", "skipped", "expired", "discarded"
+DONE, HELD, DROPPED = "done", "held", "dropped"
+
+#: Those after which a job is no more, and those of them that are a death.
+_ENDS = frozenset({DONE, BURY, FORGET, SKIPPED, EXPIRED, DISCARDED, DROPPED})
+_DEATHS = frozenset({BURY, FORGET, DISCARDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,11 @@ class Move:
     What becomes of one claim that did not simply succeed.
 
     ``delay`` in seconds is for retry and snooze; ``payload`` is what is written
-    (for retry, snooze and bury); ``queue`` is where ``back`` goes. ``read``, for
-    a recovery, is the payload that was read: a claim that is another one by now
-    is left alone.
+    (for retry, snooze, bury and held); ``queue`` is where ``back`` goes, and a
+    duplicate that is to run after this job. ``read``, for a recovery, is the
+    payload that was read: a claim that is another one by now is left alone.
+    ``job_class`` names the held set. ``lock`` follows the job; ``cooldown`` in
+    seconds is how long a row whose job dies is left alone, the first time.
     """
 
     verb: str
@@ -35,6 +44,9 @@ class Move:
     delay: float = 0.0
     queue: str = ""
     read: bytes = b""
+    job_class: str = ""
+    lock: Lock | None = None
+    cooldown: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +130,16 @@ class Claims:
             keys.leases, keys.claims(identity), keys.paused, keys.counters,
             keys.retry, keys.schedule, keys.dead,
             keys.processed, keys.failed, keys.processed_on(day), keys.failed_on(day),
-            *map(keys.queue, names),
+            keys.held_classes, *map(keys.queue, names),
         ]  # fmt: skip
         arguments: list[str | bytes | int | float] = [
             identity, int(lease * 1000), batch, wanted, room, *self._dead_limits, suspect,
             len(names), *names, len(done), *done,
         ]  # fmt: skip
         for move in moves:
-            number: int | float = move.delay
-            if move.verb == BACK:
-                key_names.append(keys.queue(move.queue))
-                number = len(key_names)
-            arguments += (move.verb, move.field, number, move.payload)
+            number = self._number(move, key_names)
+            lock = self._lock_words(move, key_names)
+            arguments += (move.verb, move.field, number, move.payload, move.job_class, *lock)
         reply = self._link.script("step", key_names, arguments)
         lapsed, fenced, refused, claimed, paused, broken = reply
         jobs: list[Claim] = []
@@ -150,6 +160,33 @@ class Claims:
                 for at in range(0, len(broken), 2)
             },
         )
+
+    def _number(self, move: Move, names: list[str]) -> int | float:
+        """Return the number that a verb takes; where it is a place, its key is added to names."""
+        if move.verb == BACK:
+            names.append(self._keys.queue(move.queue))
+        elif move.verb == HELD:
+            names.append(self._keys.held(move.job_class))
+        else:
+            return move.delay
+        return len(names)
+
+    def _lock_words(self, move: Move, names: list[str]) -> tuple[Word, ...]:
+        lock, queue, cooldown = move.lock, 0, NEITHER
+        if lock is None:
+            return lock_words(self._keys, names, None, ttl=ENDS)
+        if move.verb == HELD:
+            return lock_words(self._keys, names, lock, ttl=HELD_LOCK)
+        if move.verb not in _ENDS:
+            return lock_words(self._keys, names, lock, ttl=lock.ttl + max(0.0, move.delay))
+        if lock.rerun:
+            names.append(self._keys.queue(move.queue))
+            queue = len(names)
+        if move.verb == DONE:
+            cooldown = SUCCEEDED
+        elif move.verb in _DEATHS and move.cooldown > 0:
+            cooldown = move.cooldown
+        return lock_words(self._keys, names, lock, ttl=ENDS, cooldown=cooldown, queue=queue)
 
     def fields(self, identity: str) -> set[str]:
         """Return the fields of all claims of a process."""
@@ -238,12 +275,10 @@ class Claims:
         ]  # fmt: skip
         arguments: list[str | bytes | int | float] = [identity, *self._dead_limits]
         for move in moves:
-            number: int | float = move.delay
-            if move.verb == BACK:
-                key_names.append(keys.queue(move.queue))
-                number = len(key_names)
+            number = self._number(move, key_names)
+            lock = self._lock_words(move, key_names)
             arguments += (
-                move.verb, move.field, number, move.payload, move.queue, move.read,
+                move.verb, move.field, number, move.payload, move.queue, move.read, *lock,
             )  # fmt: skip
         reply = self._link.script("recover", key_names, arguments)
         if reply[0] < 0:

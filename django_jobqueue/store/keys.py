@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+
+#: Names that Sidekiq or we give where there is no prefix. A process is called
+#: ``host:pid:12 hex``.
+_KNOWN = re.compile(
+    rb"(queues|schedule|retry|dead|processes|paused|stat:.*|queue:.*|jq:.*|[jh]\|.*"
+    rb"|[^:]+:\d+:[0-9a-f]{12}(:work|-signals)?)",
+    re.DOTALL,
+)
 
 
 class Keys:
@@ -26,7 +35,11 @@ class Keys:
         # ours
         self.leases = f"{prefix}jq:leases"
         self.leader = f"{prefix}jq:leader"
+        self.epoch = f"{prefix}jq:epoch"
         self.counters = f"{prefix}jq:counters"
+        self.switches = f"{prefix}jq:switches"
+        self.held_classes = f"{prefix}jq:held"
+        self.releases = f"{prefix}jq:releases"
         self._claims = f"{prefix}jq:claims:"
 
     def queue(self, name: str) -> str:
@@ -36,6 +49,30 @@ class Keys:
     def claims(self, identity: str) -> str:
         """HASH ``BATCH:i:QUEUE`` -> payload, of the jobs that a process holds."""
         return self._claims + identity
+
+    def sorted_set(self, name: str) -> str:
+        """ZSET ``schedule``, ``retry`` or ``dead``."""
+        return {"schedule": self.schedule, "retry": self.retry, "dead": self.dead}[name]
+
+    def tally(self, minute: str) -> str:
+        """HASH ``Class|refused`` -> count, of one UTC minute, TTL."""
+        return f"{self.prefix}jq:tally:{minute}"
+
+    def held(self, job_class: str) -> str:
+        """ZSET of payloads that a kill switch holds, by the time that it took them."""
+        return f"{self.held_classes}:{job_class}"
+
+    def unique(self, digest: str) -> str:
+        """STRING: the jid that holds the lock of a unique job, TTL."""
+        return f"{self.prefix}jq:unique:{digest}"
+
+    def tombstone(self, digest: str) -> str:
+        """HASH: how often the job of a row died, and until when (ms) nobody heals it, TTL."""
+        return f"{self.prefix}jq:tombstone:{digest}"
+
+    def rerun(self, digest: str) -> str:
+        """STRING: what is run when the holder of the lock has ended, TTL."""
+        return f"{self.prefix}jq:rerun:{digest}"
 
     def process(self, identity: str) -> str:
         """HASH, TTL: what a process tells of itself."""
@@ -60,13 +97,38 @@ class Keys:
     @property
     def all_claims(self) -> str:
         """The pattern that matches every claims hash, for SCAN."""
-        escaped = "".join(f"\\{c}" if c in "*?[]\\" else c for c in self._claims)
-        return f"{escaped}*"
+        return _beginning(self._claims)
+
+    @property
+    def all_locks(self) -> str:
+        """The pattern that matches the lock of every unique job, for SCAN."""
+        return _beginning(self.unique(""))
+
+    @property
+    def all_keys(self) -> str:
+        """The pattern that matches every key under the prefix, for SCAN."""
+        return _beginning(self.prefix)
+
+    def digest_of(self, lock: bytes) -> str:
+        """Return the digest out of the name of a lock."""
+        return lock.decode(errors="replace")[len(self.unique("")) :]
+
+    def is_ours(self, name: bytes) -> bool:
+        """Return whether a key is ours: by the prefix, or without one by a name that we know."""
+        if self.prefix:
+            return name.startswith(self.prefix.encode())
+        return _KNOWN.fullmatch(name) is not None
 
     def claimants(self, names: list[bytes]) -> Iterator[str]:
         """Yield the identities out of the names of claims hashes."""
         for name in names:
             yield name.decode(errors="replace")[len(self._claims) :]
+
+
+def _beginning(text: str) -> str:
+    """Return the pattern of SCAN that matches what begins with a text."""
+    escaped = "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
+    return f"{escaped}*"
 
 
 class Field:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from django_jobqueue import clock
+from django_jobqueue.exceptions import InvalidPayload
+from django_jobqueue.payload import Payload
 from django_jobqueue.store.keys import Keys
-from django_jobqueue.store.link import Command, Link
+from django_jobqueue.store.link import Command, Link, Word
+from django_jobqueue.store.locks import Lock, lock_keys, milliseconds
 
 #: Seconds for which a process does not register a queue again.
 REGISTERED_FOR = 10.0
 
 #: Payloads in one LPUSH: a longer one would keep Redis from others.
 PUSH_LIMIT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """One job to write: its queue, its bytes, when (epoch s; None for now), and its lock."""
+
+    queue: str
+    raw: bytes
+    at: float | None = None
+    lock: Lock | None = None
 
 
 class Queues:
@@ -59,6 +73,43 @@ class Queues:
         for queue in fresh:
             self._registered[queue] = now
 
+    def push_unique(self, jobs: Sequence[Push], *, healing: bool = False) -> dict[int, str]:
+        """
+        Write a page of jobs (1,000 at most) in one round trip, the unique ones once.
+
+        Returns, by their index, the jobs that were not written, with the jid that
+        holds their lock; an empty text where a tombstone forbids it, which only
+        ``healing`` obeys. Applied twice it is as applied once, for jobs that are unique.
+
+        Raises: as ``push``.
+        """
+        keys = self._keys
+        queues = list(dict.fromkeys(job.queue for job in jobs if job.at is None))
+        index = {queue: number for number, queue in enumerate(queues, 3)}
+        names = [keys.queues, keys.schedule, *map(keys.queue, queues)]
+        arguments: list[Word] = ["heal" if healing else "", len(queues), *queues]
+        for job in jobs:
+            at, lock = 0, job.lock
+            if lock is not None:
+                at = len(names) + 1
+                # Only those that this page may touch: a word costs as much as half a lock.
+                rerun = lock.rerun and not healing
+                names += lock_keys(keys, lock)[: 3 if rerun else 2 if healing else 1]
+            arguments += (
+                job.raw,
+                index[job.queue] if job.at is None else 0,
+                "" if job.at is None else f"{job.at:.6f}",
+                at,
+                *(("", 0, 0) if lock is None else (lock.jid, _ttl(job, lock))),
+            )
+            if lock is not None:
+                # A reconciler says of a row only that it needs a job, and not that it has
+                # changed: every tick during a long run would run it once more.
+                arguments.append(int(lock.rerun and not healing))
+        exceptions = self._link.script("enqueue", names, arguments)
+        it = iter(exceptions)
+        return {n - 1: jid.decode(errors="replace") for n, jid in zip(it, it, strict=True)}
+
     def push_raw(self, queue: str, raw: bytes) -> None:
         """Push bytes as they are, at the end of a queue."""
         self._link.call("LPUSH", self._keys.queue(queue), raw)
@@ -81,6 +132,21 @@ class Queues:
         )
         return found[::-1]
 
+    def latency(self, queue: str) -> float:
+        """
+        Return for how long the oldest job of a queue waits, in seconds; 0 for an empty one.
+
+        As Sidekiq counts: from the time that the next job to run was enqueued.
+        """
+        for raw in self.page(queue, 0, 1):
+            try:
+                payload = Payload.decode(raw)
+            except InvalidPayload:
+                break  # a worker buries it without delay
+            since = payload.time("enqueued_at") or payload.time("created_at")
+            return 0.0 if since is None else max(0.0, clock.now() - since)
+        return 0.0
+
     def pause(self, queue: str) -> None:
         """Keep all workers from taking jobs of a queue."""
         self._link.call("SADD", self._keys.paused, queue)
@@ -88,3 +154,9 @@ class Queues:
     def resume(self, queue: str) -> None:
         """Let the workers take jobs of a queue again."""
         self._link.call("SREM", self._keys.paused, queue)
+
+
+def _ttl(job: Push, lock: Lock) -> int:
+    """Return the milliseconds of a lock: as long as the job waits for its time, and its own."""
+    wait = 0.0 if job.at is None else max(0.0, job.at - clock.now())
+    return milliseconds(wait + lock.ttl)

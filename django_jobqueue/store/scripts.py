@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,6 +22,16 @@ def _script(name: str, text: str) -> Script:
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+def _assembled(text: str) -> str:
+    """Return a script with the files of ``lua/lib`` in the place of the lines that name them."""
+
+    def included(line: re.Match[str]) -> str:
+        path = resources.files(__package__).joinpath("lua", "lib", f"{line[1]}.lua")
+        return path.read_text(encoding="utf-8")
+
+    return re.sub(r"^--@include (\w+)\n", included, text, flags=re.MULTILINE)
+
+
 @cache
 def load(*, flags: bool = True) -> dict[str, Script]:
     """
@@ -32,7 +43,7 @@ def load(*, flags: bool = True) -> dict[str, Script]:
     scripts = {}
     for entry in resources.files(__package__).joinpath("lua").iterdir():
         if entry.name.endswith(".lua"):
-            text = entry.read_text(encoding="utf-8")
+            text = _assembled(entry.read_text(encoding="utf-8"))
             if not flags and text.startswith("#!"):
                 text = text.partition("\n")[2]
             name = entry.name.removesuffix(".lua")

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from django_jobqueue.store.keys import Keys
-from django_jobqueue.store.link import Link, scored
+from django_jobqueue.store.link import Link, Word, scored
+from django_jobqueue.store.locks import ENDS, Lock, lock_words
+from django_jobqueue.store.locks import HELD as HELD_LOCK
 
 #: The verbs of a due entry (see lua/promote.lua).
-PUSH, LATER, DROP = "push", "later", "drop"
+PUSH, LATER, HOLD, DROP = "push", "later", "held", "drop"
 
 #: The sets that due jobs are promoted from, in the order of ``Due.entries``.
 SCHEDULE, RETRY = "schedule", "retry"
@@ -33,8 +35,9 @@ class Promotion:
     """
     What becomes of one due entry.
 
-    ``old`` as it was read; ``new`` what is written; ``queue`` for a push;
-    ``delay`` in seconds for later.
+    ``old`` as it was read; ``new`` what is written; ``queue`` for a push,
+    ``job_class`` for what a kill switch stops; ``delay`` in seconds for later;
+    ``lock`` follows the job.
     """
 
     verb: str
@@ -42,6 +45,8 @@ class Promotion:
     new: bytes = b""
     queue: str = ""
     delay: float = 0.0
+    job_class: str = ""
+    lock: Lock | None = None
 
 
 class Sets:
@@ -69,22 +74,34 @@ class Sets:
 
     def promote(self, name: str, promotions: Sequence[Promotion]) -> tuple[int, dict[int, str]]:
         """
-        Move due entries out of the schedule or the retry set, each at most once.
+        Move entries out of the schedule or the retry set, each at most once.
 
         Returns how many were moved by this call, and why Redis refused others,
         by their index.
         """
+        return self._promote(self._keys.sorted_set(name), promotions)
+
+    def release(
+        self, job_class: str, promotions: Sequence[Promotion]
+    ) -> tuple[int, dict[int, str]]:
+        """Move held jobs of a class to their queues, as ``promote`` does."""
+        return self._promote(self._keys.held(job_class), promotions)
+
+    def _promote(self, zset: str, promotions: Sequence[Promotion]) -> tuple[int, dict[int, str]]:
         keys = self._keys
-        key_names = [self._set(name), keys.queues]
-        arguments: list[str | bytes | int | float] = []
+        key_names = [zset, keys.queues, keys.held_classes]
+        arguments: list[Word] = []
         for promotion in promotions:
             number: int | float = promotion.delay
             if promotion.verb == PUSH:
                 key_names.append(keys.queue(promotion.queue))
                 number = len(key_names)
-            arguments += (
-                promotion.old, promotion.verb, number, promotion.new, promotion.queue,
-            )  # fmt: skip
+            elif promotion.verb == HOLD:
+                key_names.append(keys.held(promotion.job_class))
+                number = len(key_names)
+            name = promotion.job_class if promotion.verb == HOLD else promotion.queue
+            lock = lock_words(keys, key_names, promotion.lock, ttl=_lock_ttl(promotion))
+            arguments += (promotion.old, promotion.verb, number, promotion.new, name, *lock)
         moved, refused = self._link.script("promote", key_names, arguments)
         it = iter(refused)
         return moved, {n - 1: why.decode(errors="replace") for n, why in zip(it, it, strict=True)}
@@ -92,19 +109,23 @@ class Sets:
     def sizes(self) -> dict[str, int]:
         """Return the number of entries of ``schedule``, ``retry`` and ``dead``."""
         names = ("schedule", "retry", "dead")
-        replies = self._link.pipeline([("ZCARD", self._set(name)) for name in names])
+        replies = self._link.pipeline([("ZCARD", self._keys.sorted_set(name)) for name in names])
         return dict(zip(names, replies, strict=True))
 
     def page(self, name: str, start: int = 0, count: int = 100) -> list[tuple[bytes, float]]:
         """Return entries of a set and their scores (epoch seconds), the earliest first."""
-        found = self._link.call("ZRANGE", self._set(name), start, start + count - 1, "WITHSCORES")
-        return scored(found)
+        key = self._keys.sorted_set(name)
+        return scored(self._link.call("ZRANGE", key, start, start + count - 1, "WITHSCORES"))
 
     def lead(self, token: str, term: float) -> bool:
         """Become or stay the leader for ``term`` seconds; return whether we are."""
         return bool(self._link.script("lead", [self._keys.leader], [token, int(term * 1000)]))
 
-    def _set(self, name: str) -> str:
-        return {
-            "schedule": self._keys.schedule, "retry": self._keys.retry, "dead": self._keys.dead,
-        }[name]  # fmt: skip
+
+def _lock_ttl(promotion: Promotion) -> float:
+    """Return how long the lock of a promoted job lasts from now (s), ``ENDS`` or ``HELD``."""
+    if promotion.lock is None or promotion.verb == DROP:
+        return ENDS
+    if promotion.verb == HOLD:
+        return HELD_LOCK
+    return promotion.lock.ttl + (max(0.0, promotion.delay) if promotion.verb == LATER else 0.0)

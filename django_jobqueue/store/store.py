@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from django_jobqueue.store.claims import Claims
+from django_jobqueue.store.epoch import Epoch
+from django_jobqueue.store.eraser import Eraser
+from django_jobqueue.store.held import HeldJobs
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link
+from django_jobqueue.store.locks import Locks
 from django_jobqueue.store.processes import Processes
 from django_jobqueue.store.queues import Queues
+from django_jobqueue.store.removal import Removal
 from django_jobqueue.store.server import Server
 from django_jobqueue.store.sets import Sets
 from django_jobqueue.store.stats import Stats
+from django_jobqueue.store.survey import Survey
+from django_jobqueue.store.switches import SwitchMirror
+from django_jobqueue.store.tally import Tally
 from django_jobqueue.store.waiter import Waiter
 
 DAY = 86_400.0
@@ -43,9 +51,17 @@ class Store:
         self.queues = Queues(self._link, self.keys)
         self.claims = Claims(self._link, self.keys, dead_entries=dead_entries, dead_age=dead_age)
         self.sets = Sets(self._link, self.keys)
+        self.locks = Locks(self._link, self.keys)
+        self.held = HeldJobs(self._link, self.keys)
+        self.removal = Removal(self._link, self.keys, dead_entries=dead_entries, dead_age=dead_age)
         self.processes = Processes(self._link, self.keys)
         self.stats = Stats(self._link, self.keys)
+        self.switches = SwitchMirror(self._link, self.keys)
+        self.tally = Tally(self._link, self.keys)
         self.server = Server(self._link)
+        self.epoch = Epoch(self._link, self.keys)
+        self.survey = Survey(self._link, self.keys)
+        self.eraser = Eraser(self._link, self.keys)
 
     @property
     def address(self) -> str:

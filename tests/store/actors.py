@@ -5,20 +5,49 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from django_jobqueue.store.locks import lock_in
 from tests.store.model import Call
 
 #: What JSON and UTF-8 would spoil: nobody on the way may look inside.
 _OPAQUE = b'"args":[12345678901234567890,[],{},"\xff\x00"]'
 
+#: The same of a unique job, which is JSON: who removes it has to find its lock.
+_JSON = b'"class":"C","args":[12345678901234567890,[],{}]'
 
-def payload_of(job: int, version: int = 0) -> bytes:
-    """Return the bytes of a job; ``version`` tells how often it was written anew."""
-    return b'{"jid":%d,"v":%d,%b}' % (job, version, _OPAQUE)
+#: The digests that all unique jobs share: those of which a duplicate is dropped, those of which
+#: it is run afterwards, those that are unique until they start.
+ONCE, AGAIN, START = "1" * 32, "a" * 32, "5" * 32
+
+#: Seconds for which their locks last: longer than any example, and told from one another.
+TTLS = {ONCE: 100_000, AGAIN: 200_000, START: 300_000}
+
+#: What is written of them besides.
+_OPTIONS = {ONCE: b"", AGAIN: b',"on_conflict":"rerun"', START: b',"unique_until":"start"'}
+
+
+def payload_of(job: int, version: int = 0, digest: str = "") -> bytes:
+    """
+    Return the bytes of a job; ``version`` tells how often it was written anew.
+
+    With a ``digest`` it is unique.
+    """
+    if not digest:
+        return b'{"jid":%d,"v":%d,%b}' % (job, version, _OPAQUE)
+    unique = b'"unique_digest":"%b","unique_for":%d%b' % (
+        digest.encode(), TTLS[digest], _OPTIONS[digest]
+    )  # fmt: skip
+    return b'{"jid":"%024d","v":%d,%b,%b}' % (job, version, _JSON, unique)
+
+
+def rewritten(payload: bytes, version: int) -> bytes:
+    """Return a version of the same job."""
+    lock = lock_in(payload)
+    return payload_of(job_of(payload), version, lock.digest if lock else "")
 
 
 def job_of(payload: bytes) -> int:
     """Return which job a payload is."""
-    found = re.match(rb'\{"jid":(\d+),', payload)
+    found = re.match(rb'\{"jid":"?(\d+)"?,', payload)
     assert found, f"a payload was changed on the way: {payload!r}"
     return int(found[1])
 

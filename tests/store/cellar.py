@@ -14,11 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from django_jobqueue.exceptions import StoreRefused
 from django_jobqueue.store.claims import Claim
 from django_jobqueue.store.store import Store
+from tests.store import actors
 from tests.store.actors import Account, Worker, job_of, payload_of
 from tests.store.chance import HIGH, LOW
 from tests.store.contents import Contents
 from tests.store.faults import wrong_type
-from tests.store.model import DEAD, LAPSED, LIVE, Call, Model
+from tests.store.model import CLASS, DEAD, ENDLESS, HELD_SET, LAPSED, LIVE, Call, Model
 
 T = TypeVar("T")
 
@@ -27,6 +28,12 @@ LEASE = 10_000.0
 
 #: Seconds to a time that does not come, and back to one that has.
 FAR, PAST = 10_000.0, -10_000.0
+
+#: Seconds for which nobody heals the row of a job that died, the first time.
+COOLDOWN = 20_000.0
+
+#: Seconds that an example may take; every length of time above differs by more.
+SLOW = 1_000.0
 
 
 class Cellar(RuleBasedStateMachine):
@@ -41,11 +48,14 @@ class Cellar(RuleBasedStateMachine):
         self.store = self.make_store()
         self.model = Model()
         self.accounts: dict[int, Account] = {}
+        self.jobs = 0
         self.workers: list[Worker] = []
         self.processes = 0
         #: What recoverers and pollers have read and not yet acted on.
         self.readings: list[tuple[str, list[Claim]]] = []
         self.polls: list[tuple[str, list[bytes]]] = []
+        #: What operators see of a place and have not yet acted on.
+        self.views: list[tuple[str, list[bytes]]] = []
         #: Steps that were sent and given up, and may yet arrive.
         self.late: list[Call] = []
         #: Identities whose lease was lost, until somebody notices.
@@ -79,6 +89,13 @@ class Cellar(RuleBasedStateMachine):
             assert account.finished or where, f"I1: job {job} is lost"
             assert len(where) <= 1, f"I2: job {job} is in {where}"
             assert account.starts <= account.allowed, f"I8: job {job} was started too often"
+        for job in places.keys() - self.accounts.keys():
+            raise AssertionError(f"job {job} was refused, and is in {places[job]}")
+        for digest, jid in contents.locks.items():
+            owner = self.accounts.get(int(jid))
+            assert owner is not None, f"I6: {digest} is locked by a job that was refused"
+            assert not owner.finished, f"I6: {digest} is locked by job {jid}, which is finished"
+            assert places[int(jid)] != ["dead"], f"I6: {digest} is locked by job {jid}, a dead one"
         for identity in contents.claims:
             held = identity in contents.leases or identity in self.bereft
             assert held, f"I4: {identity} has claims and no lease"
@@ -89,6 +106,7 @@ class Cellar(RuleBasedStateMachine):
             )
         self.before = contents
         self._compare(contents)
+        self._compare_locks(contents)
 
     def _compare(self, contents: Contents) -> None:
         model = self.model
@@ -105,6 +123,25 @@ class Cellar(RuleBasedStateMachine):
         assert states == model.leases, "the leases are not as they should be"
         assert contents.paused == model.paused
         assert contents.counters == dict(model.counters), "something was counted wrongly"
+        listed = CLASS in contents.held_classes
+        assert listed or not model.sets[HELD_SET], "nobody would find what is held"
+
+    def _compare_locks(self, contents: Contents) -> None:
+        model, now = self.model, time.time()
+        owners = {digest: owner.jid for digest, owner in model.locks.items()}
+        assert contents.locks == owners, "the locks are not whose they should be"
+        for digest, (_, ttl) in model.locks.items():
+            left = contents.ttls[digest]
+            exact = left == ENDLESS if ttl == ENDLESS else ttl - SLOW < left <= ttl
+            assert exact, f"the lock {digest} lasts {left} s, not {ttl}"
+        waiting = {digest: note.payload for digest, note in model.reruns.items()}
+        reruns = {digest: raw.split(b"\n", 2)[2] for digest, raw in contents.reruns.items()}
+        assert reruns == waiting, "what is run afterwards is not what should be"
+        deaths = {digest: deaths for digest, (deaths, _) in contents.tombstones.items()}
+        assert deaths == {digest: grave.deaths for digest, grave in model.tombstones.items()}
+        for digest, (_, until) in contents.tombstones.items():
+            left, wanted = until / 1000 - now, model.tombstones[digest].until - now
+            assert abs(left - wanted) < SLOW, f"{digest} cools down for {left} s, not {wanted}"
 
     # What the actors need ----------------------------------------------------
 
@@ -112,19 +149,22 @@ class Cellar(RuleBasedStateMachine):
         """Return the identities that have claims, living and dead."""
         return sorted(name for name, claims in self.model.claims.items() if claims)
 
-    def new_job(self) -> bytes:
-        """Return the payload of a job that is about to be accepted."""
-        job = len(self.accounts)
-        self.accounts[job] = Account()
-        return payload_of(job)
+    def new_job(self, digest: str = "") -> bytes:
+        """Return the payload of a job that nobody has accepted yet; with a digest it is unique."""
+        self.jobs += 1
+        return payload_of(self.jobs, digest=digest)
+
+    def accept(self, payload: bytes) -> None:
+        """Expect this job to be somewhere, from now on."""
+        self.accounts[job_of(payload)] = Account()
 
     def rewrite(self, payload: bytes, rewritten: bool = True) -> bytes:
         """Return what is written of a job that moves: its next version, or the same bytes."""
         if not rewritten:
             return payload
-        job = job_of(payload)
-        self.accounts[job].version += 1
-        return payload_of(job, self.accounts[job].version)
+        account = self.accounts[job_of(payload)]
+        account.version += 1
+        return actors.rewritten(payload, account.version)
 
     def assert_refused(self, send: Callable[[], object]) -> None:
         """Send what must be refused as a whole."""
@@ -143,7 +183,7 @@ class Cellar(RuleBasedStateMachine):
             "leases": keys.leases, "claims": keys.claims(identity), "paused": keys.paused,
             "counters": keys.counters, "processed": keys.processed, "failed": keys.failed,
             "retry": keys.retry, "schedule": keys.schedule, "dead": keys.dead,
-            HIGH: keys.queue(HIGH), LOW: keys.queue(LOW),
+            HELD_SET: keys.held(CLASS), HIGH: keys.queue(HIGH), LOW: keys.queue(LOW),
         }  # fmt: skip
         if not name or (name == "claims" and not identity):
             yield

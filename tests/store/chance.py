@@ -11,14 +11,17 @@ from django_jobqueue.store.claims import (
     BACK,
     BURY,
     DISCARDED,
+    DROPPED,
     EXPIRED,
     FORGET,
+    HELD,
     RETRY,
     SKIPPED,
     SNOOZE,
 )
-from django_jobqueue.store.sets import DROP, LATER, PUSH
-from tests.store.model import ACK
+from django_jobqueue.store.sets import DROP, HOLD, LATER, PUSH
+from tests.store.actors import AGAIN, ONCE, START
+from tests.store.model import ACK, HELD_SET
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -29,12 +32,15 @@ WORKERS = 3
 #: Readings that wait for their second half, at most; the oldest is forgotten.
 READINGS = 4
 
-RESULTS = (ACK, RETRY, SNOOZE, BURY, FORGET, BACK, SKIPPED, EXPIRED, DISCARDED)
+RESULTS = (ACK, RETRY, SNOOZE, BURY, FORGET, BACK, SKIPPED, EXPIRED, DISCARDED, HELD, DROPPED)
+
+#: Where jobs wait and may be removed from, by the model's names.
+PLACES = (*QUEUES, "schedule", "retry", HELD_SET, "dead")
 
 #: Keys that a rule may find of a wrong type, by the model's names.
 BREAKABLE = (
     "leases", "claims", "paused", "counters", "processed", "failed",
-    "retry", "schedule", "dead", *QUEUES,
+    "retry", "schedule", "dead", HELD_SET, *QUEUES,
 )  # fmt: skip
 
 workers = st.integers(0, WORKERS - 1)
@@ -45,13 +51,19 @@ broken = st.sampled_from(("",) * 2 * len(BREAKABLE) + BREAKABLE)
 broken_for_recovery = st.sampled_from(
     ("",) * 5 + ("claims", "counters", "schedule", "dead", *QUEUES)
 )
-broken_for_promotion = st.sampled_from(("",) * 3 + ("schedule", "retry", *QUEUES))
+broken_for_promotion = st.sampled_from(("",) * 3 + ("schedule", "retry", HELD_SET, *QUEUES))
+broken_for_pushes = st.sampled_from(("",) * 6 + ("schedule", *QUEUES))
+broken_for_removal = st.sampled_from(("",) * 3 * len(PLACES) + PLACES)
 breakable = st.sampled_from(BREAKABLE)
 some = st.integers(1, 4)
 orders = st.sampled_from(((HIGH, LOW), (LOW, HIGH), (HIGH,), (LOW,)))
 verbs = st.lists(st.sampled_from((ACK, None, *RESULTS)), max_size=4)
 recoveries = st.lists(st.sampled_from((BACK, BACK, SNOOZE, BURY)), min_size=1, max_size=4)
-promotions = st.lists(st.sampled_from((PUSH, PUSH, LATER, DROP)), min_size=1, max_size=4)
+promotions = st.lists(st.sampled_from((PUSH, PUSH, LATER, DROP, HOLD)), min_size=1, max_size=4)
+# The digests of a page; '' for a job that is not unique.
+kinds = st.lists(st.sampled_from((ONCE, ONCE, AGAIN, AGAIN, START, "")), min_size=1, max_size=5)
+few_kinds = st.lists(st.sampled_from((ONCE, AGAIN, START, "")), max_size=2)
+places = st.sampled_from(PLACES)
 
 
 #: What may happen: how often, relative to each other, and with what arguments.

@@ -9,7 +9,10 @@ import redis
 
 from django_jobqueue.store.store import Store
 from tests.store.contents import Contents
+from tests.support.inside import inside
 from tests.support.server import RedisServer
+
+__all__ = ["inside", "look", "raw", "store"]
 
 
 @pytest.fixture

@@ -31,18 +31,20 @@ class CellarMachine(Workers, Rescuers):
     I3  a finished job does not come back;
     I4  a claims hash that is not empty has a lease;
     I5  a live lease is never recovered;
+    I6  the owner of a lock is a job that stands somewhere and has neither ended nor died (the
+        locks of the machine do not run out by themselves);
     I7  nobody but the claimant, or the recovery of its expired lease, moves a claimed job, and
         a result moves the job that it is the result of;
     I8  starts <= 1 + retries + recoveries (+ snoozes, + running jobs given back at a stop);
 
-    and that Redis holds exactly what the model says. I6 (locks of unique jobs)
-    is missing, for there are no such locks yet.
+    and that Redis holds exactly what the model says.
 
-    Time is simulated: leases lapse by writing an old end, jobs are due because
-    they were written so. A step that was given up may arrive at any time later,
-    once. What is not simulated: a *second* copy of a step that arrives after its
-    process has lapsed, or after a later step of that process; no client sends
-    those.
+    Time is simulated: leases lapse by writing an old end, locks by their removal,
+    jobs are due because they were written so. A step that was given up may arrive
+    at any time later, once. What is not simulated: a *second* copy of a step that
+    arrives after its process has lapsed, or after a later step of that process; no
+    client sends those. Nor that a page of pushes is sent again after one of its
+    jobs has ended: nobody can know then that it was there.
     """
 
     @initialize(counts=st.tuples(chance.some, chance.some))

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django_jobqueue.store.claims import BACK, BURY, FORGET, RETRY, SNOOZE, Move
-from django_jobqueue.store.sets import LATER, PUSH, Promotion
+from django_jobqueue.store.claims import (
+    BACK,
+    BURY,
+    DISCARDED,
+    DONE,
+    DROPPED,
+    FORGET,
+    HELD,
+    RETRY,
+    SNOOZE,
+    Move,
+)
+from django_jobqueue.store.locks import Lock, lock_in
+from django_jobqueue.store.queues import Push
+from django_jobqueue.store.sets import HOLD, LATER, PUSH, Promotion
+
+#: The one class of which jobs are held, and what it has in place of a set's name.
+CLASS = "C"
+HELD_SET = f"held {CLASS}"
 
 #: The states of a lease: it runs, its time is over, its process was declared dead.
 LIVE, LAPSED, DEAD = "live", "lapsed", "dead"
@@ -17,8 +35,36 @@ LIVE, LAPSED, DEAD = "live", "lapsed", "dead"
 ACK = "ack"
 
 
+#: A lock that has no end, for its job is held.
+ENDLESS = -1.0
+
+#: A cool-down in seconds never becomes longer than this.
+DAY = 86_400.0
+
+
 class Refused(Exception):
     """The whole script is refused, before it has written anything."""
+
+
+class Owner(NamedTuple):
+    """Whose a lock is, and for how many seconds from its writing (or ``ENDLESS``)."""
+
+    jid: str
+    ttl: float
+
+
+class Note(NamedTuple):
+    """What is run after the owner of a lock, and the lock that it then takes."""
+
+    payload: bytes
+    owner: Owner
+
+
+class Grave(NamedTuple):
+    """How often the job of a row died, and until when nobody heals it (epoch s)."""
+
+    deaths: int
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +112,7 @@ class Outcome:
     claimed: list[tuple[str, str, bytes]] = field(default_factory=list)
     paused: list[str] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    reruns: list[bytes] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -80,15 +127,79 @@ class Model:
 
     queues: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     sets: dict[str, dict[bytes, bool]] = field(
-        default_factory=lambda: {"schedule": {}, "retry": {}, "dead": {}}
+        default_factory=lambda: {"schedule": {}, "retry": {}, "dead": {}, HELD_SET: {}}
     )
     claims: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
     suspects: dict[str, str] = field(default_factory=dict)
     leases: dict[str, str] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
     leader: str = ""
+    locks: dict[str, Owner] = field(default_factory=dict)
+    reruns: dict[str, Note] = field(default_factory=dict)
+    tombstones: dict[str, Grave] = field(default_factory=dict)
     counters: Counter[str] = field(default_factory=Counter)
     broken: str = ""
+
+    def push(self, jobs: Sequence[Push], *, healing: bool) -> dict[int, str]:
+        """Write a page; returns, by index, who holds the lock of each job that is not written."""
+        written: list[Push] = []
+        locks, reruns = dict(self.locks), dict(self.reruns)
+        exceptions: dict[int, str] = {}
+        for index, job in enumerate(jobs):
+            lock = job.lock
+            if lock is None:
+                written.append(job)
+                continue
+            wait = 0.0 if job.at is None else max(0.0, job.at - time.time())
+            mine, owner = Owner(lock.jid, lock.ttl + wait), locks.get(lock.digest)
+            if owner is None:
+                if healing and self.is_cooling(lock.digest):
+                    exceptions[index] = ""
+                else:
+                    written.append(job)
+                    locks[lock.digest] = mine
+            elif owner.jid != lock.jid:
+                exceptions[index] = owner.jid
+                if lock.rerun and not healing:
+                    reruns[lock.digest] = Note(job.raw, mine)
+        self._prove(*(job.queue for job in jobs if job.at is None))
+        if any(job.at is not None for job in written):
+            self._prove("schedule")
+        self.locks, self.reruns = locks, reruns
+        for job in written:
+            if job.at is None:
+                self.queues[job.queue].insert(0, job.raw)
+            else:
+                self.sets["schedule"][job.raw] = job.at <= time.time()
+        return exceptions
+
+    def is_cooling(self, digest: str) -> bool:
+        """Return whether who heals leaves this row alone."""
+        grave = self.tombstones.get(digest)
+        return grave is not None and grave.until > time.time()
+
+    def start(self, lock: Lock, *, release: bool) -> bool:
+        """Note that a job starts; returns whether its lock was its own."""
+        if not self.owns(lock):
+            return False
+        self.reruns.pop(lock.digest, None)
+        if release:
+            del self.locks[lock.digest]
+        return True
+
+    def renew(self, locks: Sequence[Lock]) -> int:
+        """Renew locks; returns how many are the jobs' own."""
+        ours = [lock for lock in locks if self.owns(lock)]
+        for lock in ours:
+            owner = self.locks[lock.digest]
+            if owner.ttl != ENDLESS:
+                self.locks[lock.digest] = Owner(lock.jid, max(owner.ttl, lock.ttl))
+        return len(ours)
+
+    def owns(self, lock: Lock) -> bool:
+        """Return whether a lock is its job's own."""
+        owner = self.locks.get(lock.digest)
+        return owner is not None and owner.jid == lock.jid
 
     def step(self, call: Call) -> Outcome:
         """Finish and claim."""
@@ -132,23 +243,53 @@ class Model:
         return out
 
     def promote(self, name: str, promotions: Sequence[Promotion]) -> tuple[list[int], set[int]]:
-        """Move due entries; returns the indexes moved and those refused."""
+        """Move due or held entries; returns the indexes moved and those refused."""
         self._prove(name)
         entries = self.sets[name]
         moved, refused = [], set()
         for index, promotion in enumerate(promotions):
             if promotion.old not in entries:
                 continue
-            if promotion.verb == PUSH and self.broken == promotion.queue:
+            target = {PUSH: promotion.queue, HOLD: HELD_SET}.get(promotion.verb)
+            if target and self.broken == target:
                 refused.add(index)
                 continue
             del entries[promotion.old]
             if promotion.verb == PUSH:
                 self.queues[promotion.queue].insert(0, promotion.new)
+            elif promotion.verb == HOLD:
+                self.sets[HELD_SET][promotion.new] = False
             elif promotion.verb == LATER:
                 entries[promotion.new] = promotion.delay <= 0
+            self._follow_promotion(promotion)
             moved.append(index)
         return moved, refused
+
+    def remove(
+        self, place: str, entries: Sequence[bytes], *, killed: Mapping[bytes, bytes], cool: float
+    ) -> list[bytes]:
+        """
+        Take entries out of a queue or a set; returns those that were there.
+
+        ``killed`` has what is written of those that go to the dead set.
+        """
+        self._prove(place, *(["dead"] if killed else []))
+        standing = self.sets[place] if place in self.sets else self.queues[place]
+        gone = []
+        for entry in entries:
+            if entry not in standing:
+                continue
+            if isinstance(standing, dict):
+                del standing[entry]
+            else:
+                standing.remove(entry)
+            if entry in killed:
+                self.sets["dead"][killed[entry]] = True
+            lock = lock_in(entry)
+            if lock is not None:
+                self._free(lock, cool=cool if entry in killed else 0.0)
+            gone.append(entry)
+        return gone
 
     def beat(self, identity: str, mode: str) -> int:
         """Renew a lease, or declare its process dead; returns what the script does."""
@@ -186,7 +327,9 @@ class Model:
             raise Refused
 
     def _move(self, move: Move, payload: bytes, mine: dict[str, bytes], out: Outcome) -> None:
-        target = {RETRY: "retry", SNOOZE: "schedule", BURY: "dead"}.get(move.verb, move.queue)
+        target = {
+            RETRY: "retry", SNOOZE: "schedule", BURY: "dead", HELD: HELD_SET, BACK: move.queue,
+        }.get(move.verb)  # fmt: skip
         if target and target == self.broken:
             out.refused.add(move.field)
             return
@@ -195,13 +338,77 @@ class Model:
         elif target:
             self.sets[target][payload] = move.delay <= 0
         out.moved.append(Moved(move.verb, move.field, mine.pop(move.field)))
+        if move.lock is not None:
+            self._follow(move, move.lock, out)
+
+    def _follow(self, move: Move, lock: Lock, out: Outcome) -> None:
+        """Let a lock follow its claim."""
+        if move.verb in (RETRY, SNOOZE, BACK):
+            self._keep(lock, lock.ttl + max(0.0, move.delay))
+        elif move.verb == HELD:
+            self._keep(lock, ENDLESS)
+        else:
+            died = move.verb in (BURY, FORGET, DISCARDED)
+            self._free(
+                lock,
+                succeeded=move.verb == DONE,
+                cool=move.cooldown if died else 0.0,
+                queue=move.queue if lock.rerun else "",
+                out=out,
+            )
+
+    def _follow_promotion(self, promotion: Promotion) -> None:
+        lock = promotion.lock
+        if lock is None:
+            return
+        if promotion.verb == PUSH:
+            self._keep(lock, lock.ttl)
+        elif promotion.verb == LATER:
+            self._keep(lock, lock.ttl + max(0.0, promotion.delay))
+        elif promotion.verb == HOLD:
+            self._keep(lock, ENDLESS)
+        else:
+            self._free(lock)
+
+    def _keep(self, lock: Lock, ttl: float) -> None:
+        owner = self.locks.get(lock.digest)
+        if owner is None or owner.jid == lock.jid:
+            self.locks[lock.digest] = Owner(lock.jid, ttl)
+
+    def _free(
+        self,
+        lock: Lock,
+        *,
+        succeeded: bool = False,
+        cool: float = 0.0,
+        queue: str = "",
+        out: Outcome | None = None,
+    ) -> None:
+        digest = lock.digest
+        owner = self.locks.get(digest)
+        if owner is not None and owner.jid != lock.jid:
+            return
+        self.locks.pop(digest, None)
+        if succeeded:
+            self.tombstones.pop(digest, None)
+        elif cool > 0:
+            deaths = self.tombstones[digest].deaths + 1 if digest in self.tombstones else 1
+            wait = min(DAY, cool * 2 ** (deaths - 1))
+            self.tombstones[digest] = Grave(deaths, time.time() + wait)
+        if not queue or out is None:
+            self.reruns.pop(digest, None)
+        elif digest in self.reruns and queue != self.broken:
+            note = self.reruns.pop(digest)
+            self.queues[queue].insert(0, note.payload)
+            self.locks[digest] = note.owner
+            out.reruns.append(note.payload)
 
     def _count_results(self, out: Outcome) -> None:
         for moved in out.moved:
             failed = moved.verb in (RETRY, BURY, FORGET)
             self._count("failed", int(failed))
-            self._count("processed", int(moved.verb not in (SNOOZE, BACK)))
-            if moved.verb not in (ACK, RETRY, BURY):
+            self._count("processed", int(moved.verb not in (SNOOZE, BACK, HELD, DROPPED)))
+            if moved.verb not in (ACK, DONE, RETRY, BURY, HELD, DROPPED):
                 self._count(moved.verb)
         self._count("fenced", out.fenced)
 

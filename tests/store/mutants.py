@@ -49,11 +49,11 @@ def _mutant(name: str, verb: str, *changes: tuple[str, str]) -> Mutant:
 _STEP_REMOVES = """\
     else
       redis.call('HDEL', claims, field)
-      if verb == 'retry'"""
+      settle_lock(lock, now)"""
 _RECOVER_REMOVES = """\
     else
       redis.call('HDEL', claims, field)
-      moved = moved + 1"""
+      settle_lock(i + 6, math.floor(seconds * 1000))"""
 _RECOVER_DROPS_MARK = """\
 if left == 1 and redis.call('HEXISTS', claims, 'suspect') == 1 then
   redis.call('HDEL', claims, 'suspect')
@@ -101,7 +101,7 @@ MUTANTS = (
     _mutant(
         "a snooze counts as processed",
         "step",
-        ("elseif verb == 'skipped' or", "elseif verb == 'snooze' or verb == 'skipped' or"),
+        ("elseif verb == 'done' or", "elseif verb == 'snooze' or verb == 'done' or"),
     ),
     _mutant(
         "a step does not renew the lease",
@@ -212,17 +212,254 @@ MUTANTS = (
     _mutant(
         "a promotion removes the entry before it writes the job",
         "promote",
-        ("    local reply = 1\n", "    local reply = 1\n    redis.call('ZREM', zset, old)\n"),
+        (
+            "    local reply, target = 1, nil\n",
+            "    local reply, target = 1, nil\n    redis.call('ZREM', zset, old)\n",
+        ),
     ),
     _mutant(
         "a promoted entry stays",
         "promote",
-        ("if verb ~= 'later' or new ~= old then", "if verb == 'drop' then"),
+        ("if target ~= zset or new ~= old then", "if verb == 'drop' then"),
     ),
     _mutant(
         "an entry put off as it is, is removed",
         "promote",
-        ("if verb ~= 'later' or new ~= old then", "if true then"),
+        ("if target ~= zset or new ~= old then", "if true then"),
+    ),
+    _mutant(
+        "a held entry that is held again is removed",
+        "promote",
+        ("if target ~= zset or new ~= old then", "if verb ~= 'later' or new ~= old then"),
+    ),
+    _mutant(
+        "a promoted job is held under a class that nobody lists",
+        "promote",
+        ("redis.pcall('SADD', held, name)", ""),
+    ),
+    # held jobs
+    _mutant(
+        "a held job is held under a class that nobody lists",
+        "step",
+        ("redis.pcall('SADD', KEYS[12], name)", ""),
+    ),
+    _mutant(
+        "a held job counts as processed",
+        "step",
+        ("elseif verb == 'done' or", "elseif verb == 'held' or verb == 'done' or"),
+    ),
+    _mutant(
+        "a class is forgotten while some of its jobs are held",
+        "forget",
+        ("if redis.call('EXISTS', KEYS[2]) == 1 then", "if false then"),
+    ),
+    # pushes of unique jobs
+    _mutant(
+        "a lock is written before its job",
+        "enqueue",
+        ("  redis.call('LLEN', KEYS[2 + n])\n", ""),
+        (
+            "      owners[KEYS[lock]] = jid\n",
+            "      owners[KEYS[lock]] = jid\n"
+            "      redis.call('SET', KEYS[lock], jid, 'PX', ARGV[i + 5])\n",
+        ),
+    ),
+    _mutant(
+        "a page does not see its own repeats",
+        "enqueue",
+        ("      owners[KEYS[lock]] = jid\n", ""),
+    ),
+    _mutant(
+        "a lock is not looked at",
+        "enqueue",
+        ("    owners[asked[first + n - 1]] = owner\n", ""),
+    ),
+    _mutant(
+        "a page that is sent again finds its own locks held",
+        "enqueue",
+        ("if owner ~= jid then", "if true then"),
+    ),
+    _mutant(
+        "who heals does not look at tombstones",
+        "enqueue",
+        ("elseif lock > 0 and healing and is_cooling", "elseif lock > 0 and false and is_cooling"),
+    ),
+    _mutant(
+        "everybody obeys tombstones",
+        "enqueue",
+        ("elseif lock > 0 and healing and is_cooling", "elseif lock > 0 and is_cooling"),
+    ),
+    _mutant(
+        "the first of two duplicates is run afterwards",
+        "enqueue",
+        (
+            "redis.call('SET', KEYS[lock + 2], waiting, 'PX', ARGV[i + 5])",
+            "redis.call('SET', KEYS[lock + 2], waiting, 'NX', 'PX', ARGV[i + 5])",
+        ),
+    ),
+    _mutant(
+        "a job that starts gives up somebody else's lock",
+        "start",
+        ("if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then", "if false then"),
+    ),
+    _mutant(
+        "a job that starts is run again for what came before",
+        "start",
+        ("redis.call('DEL', KEYS[2])\n", ""),
+    ),
+    _mutant(
+        "a renewal takes somebody else's lock",
+        "renew",
+        (
+            "if redis.pcall('GET', KEYS[n]) == jid then",
+            "if redis.call('SET', KEYS[n], jid, 'XX', 'KEEPTTL') then",
+        ),
+    ),
+    _mutant(
+        "a renewal takes a lock again that was given up",
+        "renew",
+        (
+            "if redis.pcall('GET', KEYS[n]) == jid then",
+            "redis.call('SET', KEYS[n], jid, 'NX', 'PX', ttl)\n"
+            "  if redis.pcall('GET', KEYS[n]) == jid then",
+        ),
+    ),
+    _mutant(
+        "a renewal makes a lock shorter",
+        "renew",
+        ("if left >= 0 and left < tonumber(ttl) then", "if left >= 0 then"),
+    ),
+    _mutant(
+        "a renewal ends the lock of a held job",
+        "renew",
+        ("if left >= 0 and left < tonumber(ttl) then", "if left < tonumber(ttl) then"),
+    ),
+    # locks that follow their jobs
+    *(
+        _mutant(
+            f"a lock is freed by a job that does not own it ({verb})",
+            verb,
+            ("if owner and owner ~= jid then", "if ttl ~= 0 and owner and owner ~= jid then"),
+        )
+        for verb in ("step", "recover", "promote", "remove")
+    ),
+    *(
+        _mutant(
+            f"a lock is taken from its owner ({verb})",
+            verb,
+            ("if owner and owner ~= jid then", "if ttl == 0 and owner and owner ~= jid then"),
+        )
+        for verb in ("step", "recover", "promote")
+    ),
+    _mutant(
+        "a retry does not renew the lock",
+        "step",
+        ("redis.call('SET', KEYS[at], jid, 'PX', ARGV[i + 2])", ""),
+    ),
+    _mutant(
+        "a promotion does not renew the lock",
+        "promote",
+        ("redis.call('SET', KEYS[at], jid, 'PX', ARGV[i + 2])", ""),
+    ),
+    _mutant(
+        "a recovery frees the lock",
+        "recover",
+        ("redis.call('SET', KEYS[at], jid, 'PX', ARGV[i + 2])", "redis.call('DEL', KEYS[at])"),
+    ),
+    *(
+        _mutant(
+            f"the lock of a held job has an end ({verb})",
+            verb,
+            (
+                "redis.call('SET', KEYS[at], jid)",
+                "redis.call('SET', KEYS[at], jid, 'PX', 600000)",
+            ),
+        )
+        for verb in ("step", "promote")
+    ),
+    *(
+        _mutant(
+            f"a death does not free the lock ({verb})",
+            verb,
+            (
+                "    redis.call('DEL', KEYS[at])\n",
+                "    if cool <= 0 then redis.call('DEL', KEYS[at]) end\n",
+            ),
+        )
+        for verb in ("step", "recover", "remove")
+    ),
+    _mutant(
+        "an entry that is dropped keeps its lock",
+        "promote",
+        ("    redis.call('DEL', KEYS[at])\n", ""),
+    ),
+    _mutant(
+        "a job that is deleted keeps its lock",
+        "remove",
+        ("    redis.call('DEL', KEYS[at])\n", ""),
+    ),
+    _mutant(
+        "a success does not clear the tombstone",
+        "step",
+        ("redis.call('DEL', KEYS[at + 1])", ""),
+    ),
+    _mutant(
+        "the second death cools down no longer than the first",
+        "step",
+        ("cool * 2 ^ math.min(deaths - 1, 40)", "cool"),
+    ),
+    _mutant(
+        "a row may cool down for ever",
+        "step",
+        ("math.min(DAY, cool * 2 ^ math.min(deaths - 1, 40))", "cool * 2 ^ (deaths - 1)"),
+    ),
+    *(
+        _mutant(
+            f"nothing is run after a death ({verb})",
+            verb,
+            ("    if queue > 0 then\n", "    if queue > 0 and cool <= 0 then\n"),
+        )
+        for verb in ("step", "recover")
+    ),
+    _mutant(
+        "what is run afterwards takes no lock",
+        "step",
+        ("    redis.call('SET', lock, jid, 'PX', ttl)\n", ""),
+    ),
+    _mutant(
+        "what is run afterwards is run for ever",
+        "step",
+        ("    redis.call('DEL', waiting)\n", ""),
+    ),
+    _mutant(
+        "what waits for the end of a job outlives its removal",
+        "remove",
+        ("      redis.call('DEL', KEYS[at + 2])\n", ""),
+    ),
+    # removal
+    *(
+        _mutant(
+            f"a removal does not look whether the job is still there ({kind})",
+            "remove",
+            ("  if is_there(ARGV[i]) then\n", f"  if kind == '{kind}' or is_there(ARGV[i]) then\n"),
+        )
+        for kind in ("list", "zset")
+    ),
+    _mutant(
+        "a job that is killed is only deleted",
+        "remove",
+        ("redis.call('ZADD', dead, string.format('%.6f', seconds), ARGV[i + 1])", ""),
+    ),
+    _mutant(
+        "a job leaves its queue before the dead set is known to take it",
+        "remove",
+        ("  redis.call('ZREMRANGEBYRANK', dead, 1, 0)\n", ""),
+        (
+            "    if verb == 'kill' then\n      redis.call('ZADD'",
+            "    redis.call(kind == 'list' and 'LREM' or 'ZREM', place,"
+            " unpack(kind == 'list' and { -1, ARGV[i] } or { ARGV[i] }))\n"
+            "    if verb == 'kill' then\n      redis.call('ZADD'",
+        ),
     ),
     # leases
     _mutant(

@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from hypothesis import strategies as st
 
-from django_jobqueue.store.claims import BACK, SNOOZE, Move
+from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Move
+from django_jobqueue.store.locks import lock_in
+from django_jobqueue.store.removal import Place
 from django_jobqueue.store.sets import DROP, PUSH, SCHEDULE, Promotion
 from django_jobqueue.store.sets import RETRY as RETRY_SET
 from tests.store import chance
 from tests.store.actors import job_of
-from tests.store.cellar import FAR, LEASE, PAST, Cellar, one_of
-from tests.store.chance import LOW, READINGS
-from tests.store.model import DEAD, LAPSED, LIVE, Refused
+from tests.store.cellar import COOLDOWN, FAR, LEASE, PAST, Cellar, one_of
+from tests.store.chance import LOW, QUEUES, READINGS
+from tests.store.model import CLASS, DEAD, HELD_SET, LAPSED, LIVE, Refused
 
 
 class Rescuers(Cellar):
@@ -60,6 +62,15 @@ class Rescuers(Cellar):
             self.store.claims.adopt(identity, LEASE)
             self.model.beat(identity, "join")
         self.bereft.clear()
+
+    @chance.event(2, which=st.integers(0, 20))
+    def lapse_lock(self, which: int = 0) -> None:
+        """Let a lock run out, as a short one does while its job waits."""
+        self.acting = ""
+        if self.model.locks:
+            digest = one_of(sorted(self.model.locks), which)
+            self.client.delete(self.store.keys.unique(digest))
+            del self.model.locks[digest]
 
     @chance.event(1)
     def forget_scripts(self) -> None:
@@ -127,8 +138,10 @@ class Rescuers(Cellar):
                 claim.field,
                 self.rewrite(claim.raw, rewritten),
                 FAR if verb == SNOOZE else 0.0,
-                claim.queue if verb == BACK else "",
+                claim.queue,
                 claim.raw,
+                lock=lock_in(claim.raw),
+                cooldown=COOLDOWN if verb == BURY else 0.0,
             )
             for claim, verb in zip(claims[:part], _repeated(verbs), strict=False)
         ]
@@ -145,18 +158,25 @@ class Rescuers(Cellar):
         assert found.refused.keys() == expected.refused
         for moved in expected.moved:
             self.accounts[job_of(moved.payload)].allowed += 1
+        for payload in expected.reruns:
+            self.accept(payload)
 
     # In time -----------------------------------------------------------------
 
     @chance.event(1)
     def poll(self) -> None:
-        """Do the first half of a promotion: read what is due."""
+        """Do the first half of a promotion: read what is due, and what is held."""
         self.acting = ""
         due = self.store.sets.due()
         for name, entries in due.entries.items():
             assert sorted(entries) == sorted(self.model.due(name))
             if entries:
                 self.polls = [*self.polls, (name, entries)][-READINGS:]
+        held = [entry for entry, _ in self.store.held.page(CLASS)]
+        assert sorted(held) == sorted(self.model.sets[HELD_SET])
+        assert self.store.held.classes() == ({CLASS: len(held)} if held else {})
+        if held:
+            self.polls = [*self.polls, (HELD_SET, held)][-READINGS:]
         waiting = self.model.sets[SCHEDULE] or self.model.sets[RETRY_SET]
         assert (due.earliest is not None) == bool(waiting)
 
@@ -197,6 +217,8 @@ class Rescuers(Cellar):
                 self.rewrite(entry, rewritten),
                 queue,
                 PAST if is_due else FAR,
+                CLASS,
+                lock_in(entry),
             )
             for entry, verb in zip(entries, _repeated(verbs), strict=False)
         ]
@@ -204,14 +226,110 @@ class Rescuers(Cellar):
             try:
                 expected, refused = self.model.promote(name, promotions)
             except Refused:
-                self.assert_refused(lambda: self.store.sets.promote(name, promotions))
+                self.assert_refused(lambda: self._promote(name, promotions))
                 return
-            found = self.store.sets.promote(name, promotions)
+            found = self._promote(name, promotions)
         assert found[0] == len(expected), "pollers that raced moved a job twice, or never"
         assert found[1].keys() == refused
         for done in expected:
             if promotions[done].verb == DROP:
                 self.accounts[job_of(promotions[done].old)].finished = True
+
+    def _promote(self, name: str, promotions: Sequence[Promotion]) -> tuple[int, dict[int, str]]:
+        if name == HELD_SET:
+            return self.store.sets.release(CLASS, promotions)
+        return self.store.sets.promote(name, promotions)
+
+    @chance.event(1)
+    def forget_class(self) -> None:
+        """Take the class off the list of those with held jobs, where it has none."""
+        self.acting = ""
+        self.store.held.forget_empty(CLASS)
+        listed = self.client.sismember(self.store.keys.held_classes, CLASS)
+        assert listed == bool(self.model.sets[HELD_SET])
+
+    # By hand -----------------------------------------------------------------
+
+    @chance.event(1, name=chance.places)
+    def view(self, name: str) -> None:
+        """Do the first half of a removal: look at a place."""
+        self.acting = ""
+        entries = self.store.removal.page(self._place(name), 100)
+        standing = self.model.sets.get(name)
+        assert sorted(entries) == sorted(self.model.queues[name] if standing is None else standing)
+        if entries:
+            self.views = [*self.views, (name, entries)][-READINGS:]
+
+    @chance.event(
+        2,
+        which=st.integers(0, READINGS - 1),
+        part=chance.some,
+        is_killed=chance.flags,
+        keeps=chance.flags,
+        broken=chance.broken_for_removal,
+    )
+    def remove(
+        self,
+        which: int = 0,
+        part: int = 100,
+        is_killed: bool = False,
+        keeps: bool = False,
+        broken: str = "",
+    ) -> None:
+        """Do the second half: delete or kill the first ``part`` of what was seen."""
+        if not self.views:
+            return
+        self.acting = ""
+        index = which % len(self.views)
+        name, entries = self.views[index]
+        if not keeps:
+            del self.views[index]
+        place, page = self._place(name), entries[:part]
+        is_killed = is_killed and name != "dead"
+        killed = {entry: self.rewrite(entry) for entry in page} if is_killed else {}
+
+        def send() -> int:
+            if is_killed:
+                return self.store.removal.kill(place, page, lambda raw: (killed[raw], COOLDOWN))
+            return self.store.removal.delete(place, page)
+
+        with self.broken(broken, ""):
+            try:
+                gone = self.model.remove(name, page, killed=killed, cool=COOLDOWN)
+            except Refused:
+                self.assert_refused(send)
+                return
+            assert send() == len(gone), "what somebody else had moved was removed, or nothing was"
+        for entry in gone:
+            self.accounts[job_of(entry)].finished = not is_killed
+
+    @chance.event(1, name=chance.places)
+    def clear(self, name: str) -> None:
+        """Remove everything from a place."""
+        self.acting = ""
+        standing = self.model.sets.get(name)
+        entries = list(self.model.queues[name] if standing is None else standing)
+        gone = self.model.remove(name, entries, killed={}, cool=COOLDOWN)
+        assert self.store.removal.clear(self._place(name)) == len(gone) == len(entries)
+        for entry in gone:
+            self.accounts[job_of(entry)].finished = True
+
+    @chance.event(1, which=st.integers(0, 2))
+    def clear_tombstone(self, which: int = 0) -> None:
+        """Let a row be healed at once."""
+        self.acting = ""
+        if self.model.tombstones:
+            digest = one_of(sorted(self.model.tombstones), which)
+            assert self.store.locks.clear_tombstone(digest)
+            del self.model.tombstones[digest]
+
+    def _place(self, name: str) -> Place:
+        keys = self.store.keys
+        if name in QUEUES:
+            return Place.queue(keys, name)
+        return Place.held(keys, CLASS) if name == HELD_SET else Place.sorted_set(keys, name)
+
+    # Elections ---------------------------------------------------------------
 
     @chance.event(1, at=chance.workers)
     def lead(self, at: int) -> None:

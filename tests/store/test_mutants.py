@@ -19,12 +19,13 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from django_jobqueue.store.claims import BACK, BURY, SNOOZE
-from django_jobqueue.store.sets import DROP, LATER, PUSH
+from django_jobqueue.store.claims import BACK, BURY, HELD, RETRY, SNOOZE
+from django_jobqueue.store.sets import DROP, HOLD, LATER, PUSH
 from django_jobqueue.store.store import Store
-from tests.store.chance import HIGH, LOW, RESULTS
+from tests.store.actors import AGAIN, ONCE, START
+from tests.store.chance import HIGH, LOW, PLACES, RESULTS
 from tests.store.machine import CellarMachine
-from tests.store.model import ACK
+from tests.store.model import ACK, HELD_SET
 from tests.store.mutants import MUTANTS, Mutant
 from tests.support.server import RedisServer
 
@@ -55,6 +56,19 @@ class Play:
     def read(self, at: int) -> None:
         """Let a recoverer read the claims of a worker."""
         self.machine.read_claims(self.machine.workers[at].identity)
+
+    def run(self, kind: str) -> None:
+        """Enqueue a unique job and let the first worker have it."""
+        self.push_unique(HIGH, [kind])
+        self.step(0, wanted=1)
+        self.start(0)
+
+    def wipe(self) -> None:
+        """Remove everything that waits; then nothing is locked."""
+        for name in PLACES:
+            self.machine.clear(name)
+        self.machine.look()
+        assert not self.machine.model.locks
 
 
 # The stories -----------------------------------------------------------------
@@ -260,6 +274,187 @@ def steps_that_come_late(play: Play) -> None:
     play.arrive()
 
 
+# Of unique jobs ---------------------------------------------------------------
+
+
+def a_lock_follows_every_result(play: Play) -> None:
+    for kind in (ONCE, AGAIN, START):
+        for verb in RESULTS:
+            play.run(kind)
+            play.push_unique(LOW, [kind])
+            play.push_unique(LOW, [kind])
+            play.step(0, verbs=[verb])
+            play.push_unique(LOW, [kind])
+            play.wipe()
+
+
+def a_page_with_repeats(play: Play) -> None:
+    play.push_unique(HIGH, [ONCE, "", ONCE, AGAIN, AGAIN, AGAIN, START])
+    play.push_unique(LOW, [ONCE, AGAIN, "", START], later=True)
+
+
+def a_page_is_sent_again(play: Play) -> None:
+    play.push_unique(HIGH, [ONCE, AGAIN, AGAIN], twice=True)
+    play.push_unique(LOW, [START, ONCE, AGAIN], twice=True, later=True)
+
+
+def a_page_that_is_refused(play: Play) -> None:
+    play.push_unique(HIGH, [ONCE, ""], broken=HIGH)
+    play.push_unique(HIGH, [ONCE, AGAIN], later=True, broken="schedule")
+    play.push_unique(HIGH, [AGAIN, ONCE])
+
+
+def a_row_cools_down(play: Play) -> None:
+    for kind, other in ((ONCE, AGAIN), (AGAIN, ONCE)):
+        for _ in range(5):
+            play.run(kind)
+            play.step(0, verbs=[BURY])
+            play.push_unique(HIGH, [kind], healing=True)
+            play.push_unique(HIGH, [kind, kind, other], healing=True)
+            play.wipe()
+        play.run(kind)
+        play.step(0, verbs=[ACK])
+        play.push_unique(HIGH, [kind], healing=True)
+        play.wipe()
+
+
+def an_old_copy_moves(play: Play) -> None:
+    """Each time the lock runs out, a newer job takes it, and then the old one moves."""
+
+    def overtake() -> None:
+        play.lapse_lock()
+        play.push_unique(LOW, [ONCE])
+
+    for verb in (ACK, BURY, RETRY):
+        play.run(ONCE)
+        overtake()
+        play.step(0, verbs=[verb])
+        play.wipe()
+    for verb in (BURY, BACK):
+        play.run(ONCE)
+        overtake()
+        play.crash(0, is_declared=True)
+        play.read_expired(0)
+        play.recover(verbs=[verb])
+        play.wipe()
+    for verb in (DROP, PUSH):
+        play.run(ONCE)
+        play.step(0, verbs=[RETRY], is_due=True)
+        overtake()
+        play.promote(verbs=[verb])
+        play.wipe()
+    play.push_unique(HIGH, [ONCE])
+    play.view(HIGH)
+    overtake()
+    play.remove()
+
+
+def a_recovered_job_is_locked(play: Play) -> None:
+    for kind in (ONCE, AGAIN):
+        for verb in (BACK, SNOOZE, BURY):
+            play.run(kind)
+            play.push_unique(LOW, [kind])
+            play.crash(0, is_declared=True)
+            play.read_expired(0)
+            play.recover(verbs=[verb])
+            play.push_unique(LOW, [kind])
+            play.wipe()
+
+
+def a_promoted_job_is_locked(play: Play) -> None:
+    for verb in (LATER, PUSH, HOLD, DROP):
+        play.run(ONCE)
+        play.step(0, verbs=[RETRY], is_due=True)
+        play.push_unique(LOW, [ONCE])
+        play.promote(verbs=[verb])
+        play.push_unique(LOW, [ONCE])
+        play.wipe()
+
+
+def held_jobs_go_again(play: Play) -> None:
+    play.push_unique(HIGH, [ONCE, AGAIN, "", START])
+    play.step(0, wanted=4)
+    play.step(0, verbs=[HELD] * 4)
+    play.forget_class()
+    play.poll()
+    play.promote(verbs=[HOLD], rewritten=False, keeps=True)
+    play.promote(verbs=[PUSH, PUSH, LATER, DROP], broken=LOW, keeps=True)
+    play.promote(verbs=[PUSH, PUSH, LATER, DROP], keeps=True)
+    play.promote(verbs=[PUSH])
+    play.clear(HELD_SET)
+    play.forget_class()
+    play.run(ONCE)
+    play.step(0, verbs=[HELD], broken=HELD_SET)
+
+
+def a_due_job_is_held(play: Play) -> None:
+    play.run(ONCE)
+    play.step(0, verbs=[RETRY], is_due=True)
+    play.poll()
+    play.promote(verbs=[HOLD], broken=HELD_SET, keeps=True)
+    play.promote(verbs=[HOLD])
+
+
+def a_renewal_comes_late(play: Play) -> None:
+    for verb in (ACK, RETRY, HELD):
+        play.run(ONCE)
+        play.renew(0)
+        play.step(0, verbs=[verb], is_lost=True)
+        play.renew(0)
+        play.step(0)
+        play.wipe()
+    play.run(ONCE)
+    play.lapse_lock()
+    play.push_unique(LOW, [ONCE])
+    play.renew(0)
+
+
+def a_job_starts(play: Play) -> None:
+    play.push_unique(HIGH, [AGAIN, AGAIN, START])
+    play.step(0, wanted=2)
+    play.start(0)
+    play.push_unique(LOW, [AGAIN, START])
+    play.step(0, verbs=[ACK, ACK])
+
+
+def the_older_of_two_starts(play: Play) -> None:
+    for kind in (START, AGAIN):
+        play.push_unique(HIGH, [kind])
+        play.step(0, wanted=1)
+        play.lapse_lock()
+        play.push_unique(LOW, [kind])
+        play.push_unique(LOW, [kind])
+        play.start(0)
+        play.step(0, verbs=[ACK])
+        play.wipe()
+
+
+def jobs_are_removed(play: Play) -> None:
+    for is_killed in (False, True):
+        for kind in (ONCE, AGAIN, ""):
+            play.push_unique(HIGH, [kind])
+            play.push_unique(HIGH, [kind])
+            play.view(HIGH)
+            play.remove(is_killed=is_killed, broken="dead", keeps=True)
+            play.remove(is_killed=is_killed, keeps=True)
+            play.remove(is_killed=is_killed)
+            play.push_unique(HIGH, [kind])
+            play.wipe()
+
+
+def removed_jobs_have_moved_meanwhile(play: Play) -> None:
+    for is_killed in (False, True):
+        play.push_unique(HIGH, [ONCE])
+        play.view(HIGH)
+        play.step(0, wanted=1)
+        play.remove(is_killed=is_killed)
+        play.step(0, verbs=[RETRY], is_due=True)
+        play.view("retry")
+        play.promote(verbs=[PUSH])
+        play.remove(is_killed=is_killed)
+        play.wipe()
+
+
 Story = Callable[[Play], None]
 
 #: The story that each mutant dies in.
@@ -292,6 +487,57 @@ STORIES: dict[str, Story] = {
     "a promotion removes the entry before it writes the job": a_promotion_that_is_refused,
     "a promoted entry stays": two_pollers,
     "an entry put off as it is, is removed": an_entry_is_put_off,
+    "a held entry that is held again is removed": held_jobs_go_again,
+    "a promoted job is held under a class that nobody lists": a_due_job_is_held,
+    "a held job is held under a class that nobody lists": held_jobs_go_again,
+    "a held job counts as processed": held_jobs_go_again,
+    "a class is forgotten while some of its jobs are held": held_jobs_go_again,
+    "a lock is written before its job": a_page_that_is_refused,
+    "a page does not see its own repeats": a_page_with_repeats,
+    "a lock is not looked at": a_page_with_repeats,
+    "a page that is sent again finds its own locks held": a_page_is_sent_again,
+    "who heals does not look at tombstones": a_row_cools_down,
+    "everybody obeys tombstones": a_row_cools_down,
+    "the first of two duplicates is run afterwards": a_page_with_repeats,
+    "a job that starts gives up somebody else's lock": the_older_of_two_starts,
+    "a job that starts is run again for what came before": a_job_starts,
+    "a renewal takes somebody else's lock": a_renewal_comes_late,
+    "a renewal takes a lock again that was given up": a_renewal_comes_late,
+    "a renewal makes a lock shorter": a_renewal_comes_late,
+    "a renewal ends the lock of a held job": a_renewal_comes_late,
+    "a lock is freed by a job that does not own it (step)": an_old_copy_moves,
+    "a lock is freed by a job that does not own it (recover)": an_old_copy_moves,
+    "a lock is freed by a job that does not own it (promote)": an_old_copy_moves,
+    "a lock is freed by a job that does not own it (remove)": an_old_copy_moves,
+    "a lock is taken from its owner (step)": an_old_copy_moves,
+    "a lock is taken from its owner (recover)": an_old_copy_moves,
+    "a lock is taken from its owner (promote)": an_old_copy_moves,
+    "a retry does not renew the lock": a_lock_follows_every_result,
+    "a promotion does not renew the lock": a_promoted_job_is_locked,
+    "a recovery frees the lock": a_recovered_job_is_locked,
+    "the lock of a held job has an end (step)": held_jobs_go_again,
+    "the lock of a held job has an end (promote)": a_due_job_is_held,
+    "a death does not free the lock (step)": a_lock_follows_every_result,
+    "a death does not free the lock (recover)": a_recovered_job_is_locked,
+    "a death does not free the lock (remove)": jobs_are_removed,
+    "an entry that is dropped keeps its lock": a_promoted_job_is_locked,
+    "a job that is deleted keeps its lock": jobs_are_removed,
+    "a success does not clear the tombstone": a_row_cools_down,
+    "the second death cools down no longer than the first": a_row_cools_down,
+    "a row may cool down for ever": a_row_cools_down,
+    "nothing is run after a death (step)": a_lock_follows_every_result,
+    "nothing is run after a death (recover)": a_recovered_job_is_locked,
+    "what is run afterwards takes no lock": a_lock_follows_every_result,
+    "what is run afterwards is run for ever": a_lock_follows_every_result,
+    "what waits for the end of a job outlives its removal": jobs_are_removed,
+    "a removal does not look whether the job is still there (list)": (
+        removed_jobs_have_moved_meanwhile
+    ),
+    "a removal does not look whether the job is still there (zset)": (
+        removed_jobs_have_moved_meanwhile
+    ),
+    "a job that is killed is only deleted": jobs_are_removed,
+    "a job leaves its queue before the dead set is known to take it": jobs_are_removed,
     "two processes join by one name": a_name_is_taken,
     "an extension revives the dead": a_supervisor_beats_for_the_dead,
     "a beat does not tell that the lease had lapsed": a_supervisor_beats_for_the_dead,
@@ -304,11 +550,19 @@ STORIES: dict[str, Story] = {
 #: Stories that no mutant needs.
 MORE_STORIES = (steps_that_come_late,)
 
-#: What takes more luck than there is: a lost reply, then a recovery that is only half done, or
-#: two lapses with a recoverer that sleeps over both.
+#: What takes more luck than there is: a lost reply, then a recovery that is only half done; two
+#: lapses with a recoverer that sleeps over both; or a lock that runs out, is taken by a newer job,
+#: and then the older one is recovered, promoted or started.
 TOO_RARE = {
     "only the first claim tells that a batch is sent again",
     "a recovery takes what it has not read",
+    "a held entry that is held again is removed",
+    "a job that starts gives up somebody else's lock",
+    "a renewal ends the lock of a held job",
+    "a lock is freed by a job that does not own it (recover)",
+    "a lock is freed by a job that does not own it (promote)",
+    "a lock is taken from its owner (recover)",
+    "the lock of a held job has an end (promote)",
 }
 
 

@@ -9,10 +9,12 @@ import redis
 
 from django_jobqueue import clock
 from django_jobqueue.exceptions import StoreFull, StoreRefused
+from django_jobqueue.payload import Payload
 from django_jobqueue.store.queues import PUSH_LIMIT, REGISTERED_FOR
 from django_jobqueue.store.store import Store
 from tests.store.contents import Contents
 from tests.store.faults import wrong_type
+from tests.support.clocks import freeze
 from tests.support.server import RedisServer
 
 Look = Callable[[], Contents]
@@ -133,3 +135,18 @@ def test_raw_bytes_are_pushed_as_they_are(store: Store) -> None:
 def _calls(client: redis.Redis) -> dict[str, int]:
     stats = client.info("commandstats")
     return {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
+
+
+def test_the_latency_of_a_queue_is_the_age_of_the_next_job(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = freeze(monkeypatch).now
+    assert store.queues.latency("q") == 0.0
+    old = {"class": "A", "args": [], "jid": "1", "enqueued_at": int((now - 90) * 1000)}
+    store.queues.push({"q": [Payload(old).encode(), Payload({**old, "enqueued_at": 5}).encode()]})
+    assert store.queues.latency("q") == pytest.approx(90, abs=0.01)
+    ahead = Payload({**old, "enqueued_at": int((now + 90) * 1000)})
+    made = Payload({"class": "A", "args": [], "jid": "1", "created_at": now - 7.0})
+    for name, raw in (("ahead", ahead.encode()), ("junk", b"{"), ("made", made.encode())):
+        store.queues.push({name: [raw]})
+    assert [store.queues.latency(name) for name in ("ahead", "junk", "made")] == [0.0, 0.0, 7.0]

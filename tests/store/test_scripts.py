@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from importlib import resources
+from pathlib import Path
 
 import pytest
 import redis
@@ -12,6 +14,9 @@ import redis
 from django_jobqueue.exceptions import StoreFull
 from django_jobqueue.store import scripts
 from django_jobqueue.store.claims import BACK, BURY, RETRY, SNOOZE, Move
+from django_jobqueue.store.locks import Lock
+from django_jobqueue.store.queues import Push
+from django_jobqueue.store.removal import Place
 from django_jobqueue.store.scripts import Script
 from django_jobqueue.store.sets import PUSH, Promotion
 from django_jobqueue.store.store import Store
@@ -22,15 +27,27 @@ Look = Callable[[], Contents]
 
 ME = "host:1:abc"
 
+LOCK = Lock("0" * 32, "me", 60.0)
+
+#: Those that may be refused at maxmemory: what they write was not there before.
+REFUSABLE = {"enqueue"}
+
 #: Does one thing with each script, and says which.
 VERBS: dict[str, Callable[[Store], object]] = {
+    "allow": lambda store: store.held.allow("C", rate=1.0, ramp=0.0, wanted=1),
     "beat": lambda store: store.claims.beat(ME, 60.0),
     "due": lambda store: store.sets.due(),
+    "enqueue": lambda store: store.queues.push_unique([Push("other", b"job", lock=LOCK)]),
+    "forget": lambda store: store.held.forget_empty("C"),
     "lead": lambda store: store.sets.lead("me", 60.0),
     "leave": lambda store: store.claims.leave(ME),
     "promote": lambda store: store.sets.promote("retry", []),
     "recover": lambda store: store.claims.recover("nobody", []),
+    "remove": lambda store: store.removal.delete(Place.queue(store.keys, "nothing"), [b"job"]),
+    "renew": lambda store: store.locks.renew([LOCK]),
+    "start": lambda store: store.locks.start(LOCK, release=False),
     "step": lambda store: store.claims.step(ME, lease=60, batch="b", wanted=1, queues=["q"]),
+    "switches": lambda store: store.switches.replace("", {}),
 }
 
 
@@ -40,11 +57,45 @@ def test_every_script_is_known_here() -> None:
 
 def test_every_file_is_loaded_with_its_digest() -> None:
     files = resources.files(scripts.__package__).joinpath("lua")
-    names = {entry.name.removesuffix(".lua") for entry in files.iterdir()}
+    names = {
+        entry.name.removesuffix(".lua") for entry in files.iterdir() if entry.name.endswith(".lua")
+    }
     assert set(scripts.load()) == names
     for script in scripts.load().values():
-        assert script.text.startswith("#!lua flags=")
+        flags = "#!lua" if script.name in REFUSABLE else "#!lua flags="
+        assert script.text.partition("\n")[0].startswith(flags)
         assert script.digest == hashlib.sha1(script.text.encode()).hexdigest()  # noqa: S324 - Redis
+
+
+def test_only_what_adds_jobs_may_be_refused_at_maxmemory() -> None:
+    refusable = {
+        script.name
+        for script in scripts.load().values()
+        if not re.match("#!lua flags=(allow-oom|no-writes)\n", script.text)
+    }
+    assert refusable == REFUSABLE
+
+
+def test_what_scripts_share_stands_in_the_place_of_the_line_that_names_it() -> None:
+    files = resources.files(scripts.__package__).joinpath("lua")
+    shared = files.joinpath("lib", "locks.lua").read_text()
+    line = "--@include locks\n"
+    including = set()
+    for script in scripts.load().values():
+        text = files.joinpath(f"{script.name}.lua").read_text()
+        assert script.text == text.replace(line, shared)
+        assert "--@include" not in script.text
+        including |= {script.name} if line in text else set()
+    assert including == {"step", "recover", "promote", "remove"}
+
+
+def test_the_package_data_names_the_folder_of_every_script() -> None:
+    package = Path(str(resources.files("django_jobqueue")))
+    folders = {path.parent.relative_to(package) for path in package.rglob("*.lua")}
+    assert folders == {Path("store/lua"), Path("store/lua/lib")}
+    setup = (package.parent / "setup.cfg").read_text()
+    for folder in folders:
+        assert f"\n    {folder.as_posix()}/*.lua\n" in setup
 
 
 def test_without_flags_only_the_first_line_is_missing() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -11,8 +12,11 @@ from django_jobqueue.store.claims import (
     BACK,
     BURY,
     DISCARDED,
+    DONE,
+    DROPPED,
     EXPIRED,
     FORGET,
+    HELD,
     RETRY,
     SKIPPED,
     SNOOZE,
@@ -20,15 +24,20 @@ from django_jobqueue.store.claims import (
     Step,
 )
 from django_jobqueue.store.keys import Field
+from django_jobqueue.store.locks import lock_in
+from django_jobqueue.store.queues import Push
 from django_jobqueue.store.sets import SCHEDULE
 from tests.store import chance
-from tests.store.actors import Held, Worker, job_of
-from tests.store.cellar import FAR, LEASE, PAST, Cellar, one_of
+from tests.store.actors import START, Held, Worker, job_of
+from tests.store.cellar import COOLDOWN, FAR, LEASE, PAST, Cellar, one_of
 from tests.store.chance import QUEUES, READINGS
-from tests.store.model import ACK, Call, Outcome, Refused
+from tests.store.model import ACK, CLASS, Call, Outcome, Refused
 
 #: Verbs after which a job is over.
-FINAL = (ACK, FORGET, SKIPPED, EXPIRED, DISCARDED)
+FINAL = (ACK, DONE, DROPPED, FORGET, SKIPPED, EXPIRED, DISCARDED)
+
+#: Verbs of a job that is not started by them.
+UNSTARTED = (BACK, HELD, DROPPED)
 
 
 class Workers(Cellar):
@@ -44,13 +53,57 @@ class Workers(Cellar):
         if payloads:
             self.store.queues.push({queue: payloads})
         for payload in payloads:
+            self.accept(payload)
             self.model.queues[queue].insert(0, payload)
+
+    @chance.event(
+        6,
+        queue=chance.queues,
+        kinds=chance.kinds,
+        healing=chance.flags,
+        later=chance.flags,
+        twice=chance.flags,
+        broken=chance.broken_for_pushes,
+    )
+    def push_unique(
+        self,
+        queue: str,
+        kinds: Sequence[str],
+        healing: bool = False,
+        later: bool = False,
+        twice: bool = False,
+        broken: str = "",
+    ) -> None:
+        """
+        Enqueue a page of jobs (``kinds``: the digest of each, '' for one that is not unique).
+
+        With ``later`` the last one is scheduled. With ``twice`` the reply is lost
+        and the page is sent again; a job that is not unique would double then.
+        """
+        self.acting = ""
+        payloads = [self.new_job(digest) for digest in kinds if digest or not twice]
+        jobs = [Push(queue, payload, lock=lock_in(payload)) for payload in payloads]
+        if later and jobs:
+            jobs[-1] = replace(jobs[-1], at=time.time() + FAR)
+        with self.broken(broken, ""):
+            try:
+                expected = self.model.push(jobs, healing=healing)
+            except Refused:
+                self.assert_refused(lambda: self.store.queues.push_unique(jobs, healing=healing))
+                return
+            for _ in range(1 + twice):
+                found = self.store.queues.push_unique(jobs, healing=healing)
+                assert found == expected, "other jobs are duplicates than should be"
+        for index, payload in enumerate(payloads):
+            if index not in expected:
+                self.accept(payload)
 
     @chance.event(1, is_due=chance.flags)
     def schedule(self, is_due: bool) -> None:
         """Enqueue a job for later, or for a time that has passed."""
         self.acting = ""
         payload = self.new_job()
+        self.accept(payload)
         self.store.queues.push({}, [(time.time() + (PAST if is_due else FAR), payload)])
         self.model.sets[SCHEDULE][payload] = is_due
 
@@ -75,7 +128,7 @@ class Workers(Cellar):
     @chance.event(
         8,
         at=chance.workers,
-        pushes=st.integers(0, 2),
+        kinds=chance.few_kinds,
         wanted=st.integers(0, 4),
         queues=chance.orders,
         verbs=chance.verbs,
@@ -86,7 +139,7 @@ class Workers(Cellar):
     def turn(
         self,
         at: int,
-        pushes: int,
+        kinds: Sequence[str],
         wanted: int,
         queues: Sequence[str],
         verbs: Sequence[str | None],
@@ -95,7 +148,7 @@ class Workers(Cellar):
         has_suspect: bool,
     ) -> None:
         """Go once round a worker's loop, with jobs pushed meanwhile."""
-        self.push(queues[-1], pushes)
+        self.push_unique(queues[0], kinds)
         self.step(at, wanted, queues, verbs, rewritten, is_due, has_suspect)
 
     @chance.event(
@@ -224,12 +277,25 @@ class Workers(Cellar):
         if (call := self.workers[at].last) is not None:
             self._deliver(call, broken)
 
-    @chance.event(1, at=chance.workers)
-    def start(self, at: int) -> None:
-        """Start every job that the worker holds."""
+    @chance.event(2, at=chance.workers, tells=chance.flags)
+    def start(self, at: int, tells: bool = True) -> None:
+        """Start every job that the worker holds; with ``tells`` Redis learns of it."""
         self.acting = ""
         for held in self.workers[at].held.values():
+            lock = lock_in(held.raw)
+            if lock is not None and tells and not held.started:
+                release = lock.digest == START
+                started = self.store.locks.start(lock, release=release)
+                assert started == self.model.start(lock, release=release)
             self._start(held)
+
+    @chance.event(1, at=chance.workers)
+    def renew(self, at: int) -> None:
+        """Renew the locks of all jobs that the worker believes to hold."""
+        self.acting = ""
+        held = self.workers[at].held.values()
+        locks = [lock for h in held if (lock := lock_in(h.raw)) is not None]
+        assert self.store.locks.renew(locks) == self.model.renew(locks)
 
     @chance.event(2, at=chance.workers, compares=chance.flags)
     def beat(self, at: int, compares: bool = True) -> None:
@@ -341,16 +407,25 @@ class Workers(Cellar):
         for (name, held), verb in zip(worker.held.items(), verbs, strict=False):
             if verb is None:
                 continue
-            if verb != BACK:
+            if verb not in UNSTARTED:
                 self._start(held)
-            if verb == ACK:
+            lock = lock_in(held.raw)
+            if verb == ACK and lock is None:
                 done.append(name)
             else:
-                written = verb in (RETRY, SNOOZE, BURY)
-                payload = self.rewrite(held.raw, rewritten) if written else b""
-                delay = 0.0 if verb not in (RETRY, SNOOZE) else PAST if is_due else FAR
-                queue = Field.queue(name.encode()) if verb == BACK else ""
-                moves.append(Move(verb, name, payload, delay, queue))
+                written = verb in (RETRY, SNOOZE, BURY, HELD)
+                moves.append(
+                    Move(
+                        DONE if verb == ACK else verb,
+                        name,
+                        self.rewrite(held.raw, rewritten) if written else b"",
+                        0.0 if verb not in (RETRY, SNOOZE) else PAST if is_due else FAR,
+                        Field.queue(name.encode()),
+                        job_class=CLASS,
+                        lock=lock,
+                        cooldown=COOLDOWN,
+                    )
+                )
         resolved = {*done, *(move.field for move in moves)}
         others = [name for name in worker.held if name not in resolved]
         suspect = others[0] if has_suspect and others else ""
@@ -395,8 +470,10 @@ class Workers(Cellar):
             account = self.accounts[job]
             account.finished |= moved.verb in FINAL
             account.allowed += moved.verb in (RETRY, SNOOZE) or (
-                moved.verb == BACK and moved.field in call.started
+                moved.verb in (BACK, HELD) and moved.field in call.started
             )
+        for payload in expected.reruns:
+            self.accept(payload)
 
     def _send(self, call: Call) -> Step:
         return self.store.claims.step(

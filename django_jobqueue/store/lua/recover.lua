@@ -3,10 +3,11 @@
 --
 -- KEYS  1 leases (zset)  2 claims of the dead process (hash)  3 queues (set)
 --       4 schedule (zset)  5 dead (zset)  6 counters (hash)
---       7 ... the queues given back to (lists)
+--       7 ... the queues given back to (lists), and the locks of unique jobs
 -- ARGV  1 identity  2 entries the dead set may hold  3 seconds they may stay
---       then for each claim six: verb, field, number, payload, queue, and the
---       payload as it was read ('' to take the claim whatever it is now)
+--       then for each claim eleven: verb, field, number, payload, queue, the
+--       payload as it was read ('' to take the claim whatever it is now), and its
+--       lock (see lib/locks)
 -- Verbs   back (number: index in KEYS of its queue), snooze (number: delay in
 --         seconds), bury
 -- Returns { claims moved, { field, error, ... } of those that Redis refused },
@@ -14,6 +15,8 @@
 --
 -- A script, because between reading the lease and moving a job the process may
 -- renew it.
+
+--@include locks
 
 local leases, claims, queues, schedule, dead, counters =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
@@ -27,7 +30,7 @@ if lease and tonumber(lease) >= math.floor(seconds * 1000) then
 end
 
 local moved, buried, refused = 0, 0, {}
-for i = 4, #ARGV, 6 do
+for i = 4, #ARGV, 11 do
   local verb, field, number, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local held, read = redis.call('HGET', claims, field), ARGV[i + 5]
   -- A process that came back and died again may hold another job by that name.
@@ -47,6 +50,7 @@ for i = 4, #ARGV, 6 do
       refused[#refused + 1] = reply.err
     else
       redis.call('HDEL', claims, field)
+      settle_lock(i + 6, math.floor(seconds * 1000))
       moved = moved + 1
     end
   end

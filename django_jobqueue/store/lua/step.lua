@@ -4,16 +4,19 @@
 -- KEYS  1 leases (zset)  2 claims of this process (hash)  3 paused (set)
 --       4 counters (hash)  5 retry (zset)  6 schedule (zset)  7 dead (zset)
 --       8 processed  9 failed  10, 11 the same of today (strings)
---       12 ... the queues to claim from, in order, then those given back to (lists)
+--       12 classes of which jobs are held (set)
+--       13 ... the queues to claim from, in order (lists), then what the results name
 -- ARGV  1 identity  2 lease in ms  3 batch  4 jobs wanted  5 bytes wanted
 --       6 entries the dead set may hold  7 seconds they may stay
 --       8 field of the suspect that runs or is about to, '' for none
 --       9 number Q of queues to claim from, then their Q names
 --       then the number A of claims that succeeded, then their A fields
---       then for each other claim four: verb, field, number, payload
--- Verbs   retry, snooze (number: delay in seconds), bury, forget,
---         back (number: index in KEYS of its queue), and skipped, expired,
---         discarded, which only count.
+--       then for each other claim ten: verb, field, number, payload, name, and
+--       its lock (see lib/locks)
+-- Verbs   done, retry, snooze (number: delay in seconds), bury, forget,
+--         back (number: index in KEYS of its queue), held (number: index in KEYS of
+--         the held set, a zset; name: its class), and dropped, skipped, expired,
+--         discarded, which end a job.
 -- Returns { 1 where the lease had lapsed, results that were not ours any more,
 --           { field, error, ... } of results that Redis refused,
 --           { queue number, { payload, ... }, ... } of the jobs claimed,
@@ -23,9 +26,11 @@
 -- A script, because a result counts only while its claim is still held, and a
 -- job must stand in the claims before it leaves its queue.
 
+--@include locks
+
 local leases, claims, paused, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local retry, schedule, dead = KEYS[5], KEYS[6], KEYS[7]
-local FIRST_QUEUE = 12
+local FIRST_QUEUE = 13
 local identity, batch = ARGV[1], ARGV[3]
 
 -- These two also prove the types before anything is written, and on Redis 6.2 a
@@ -46,8 +51,10 @@ for n = 1, tonumber(ARGV[i]) do
 end
 i = i + #queues + 1
 
+-- Those that are counted elsewhere.
+local UNCOUNTED = { done = true, retry = true, held = true, dropped = true }
 local processed, failed, fenced = 0, 0, 0
-local refused = {}
+local refused, stopped = {}, 0
 
 local acks = tonumber(ARGV[i])
 if acks > 0 then
@@ -58,7 +65,8 @@ i = i + acks + 1
 
 while i <= #ARGV do
   local verb, field, number, payload = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
-  i = i + 4
+  local name, lock = ARGV[i + 4], i + 5
+  i = i + 10
   if redis.call('HEXISTS', claims, field) == 0 then
     fenced = fenced + 1
   else
@@ -71,22 +79,28 @@ while i <= #ARGV do
       reply = redis.pcall('ZADD', dead, string.format('%.6f', seconds), payload)
     elseif verb == 'back' then
       reply = redis.pcall('RPUSH', KEYS[number], redis.call('HGET', claims, field))
+    elseif verb == 'held' then
+      -- A microsecond apart: they are to go again in this order.
+      stopped = stopped + 1
+      reply = redis.pcall('ZADD', KEYS[number], string.format('%.6f', seconds + stopped / 1e6), payload)
+      redis.pcall('SADD', KEYS[12], name)
     end
     if type(reply) == 'table' and reply.err then
       refused[#refused + 1] = field
       refused[#refused + 1] = reply.err
     else
       redis.call('HDEL', claims, field)
+      settle_lock(lock, now)
       if verb == 'retry' or verb == 'bury' or verb == 'forget' then
         processed = processed + 1
         failed = failed + 1
-      elseif verb == 'skipped' or verb == 'expired' or verb == 'discarded' then
+      elseif verb == 'done' or verb == 'skipped' or verb == 'expired' or verb == 'discarded' then
         processed = processed + 1
       end
       if verb == 'bury' then
         redis.pcall('ZREMRANGEBYSCORE', dead, '-inf', string.format('(%.6f', seconds - tonumber(ARGV[7])))
         redis.pcall('ZREMRANGEBYRANK', dead, 0, -tonumber(ARGV[6]) - 1)
-      elseif verb ~= 'retry' then
+      elseif not UNCOUNTED[verb] then
         redis.pcall('HINCRBY', counters, verb, 1)
       end
     end
