@@ -12,9 +12,17 @@ class JobQueueConfig(AppConfig):
 
     name = "django_jobqueue"
     verbose_name = _("Job queue")
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Import ``jobs`` and ``tasks`` of every installed app, so that their classes are known."""
+        """
+        Import ``jobs`` and ``tasks`` of every installed app, so that their classes are known.
+
+        Then listen to the flags that are their kill switches.
+        """
         from django_jobqueue import checks  # noqa: F401  registers the checks
+        from django_jobqueue.job.registry import registry
+        from django_jobqueue.switches import handlers
 
         autodiscover_modules("jobs", "tasks")
+        handlers.connect(registry().classes)
