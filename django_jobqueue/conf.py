@@ -16,9 +16,10 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
-from django_jobqueue import validators
+from django_jobqueue import timetable_settings, validators
 from django_jobqueue.payload import DEFAULT_RETRIES
 from django_jobqueue.redis_url import mask_url
+from django_jobqueue.timetable import Timetable
 from django_jobqueue.validators import WeightedQueue, parse_queue
 
 __all__ = [
@@ -40,6 +41,9 @@ MAX_STRING = 512 * 1024 * 1024
 #: Where an embedded server's data go when nothing is said, below BASE_DIR.
 EMBEDDED_DIR = ".jobqueue"
 
+#: The middleware that refuses the jobs of a class whose kill switch is on.
+KILL_SWITCH_MIDDLEWARE = "django_jobqueue.middleware.kill_switch.KillSwitch"
+
 #: Outlets that put nothing into Redis.
 OUTLETS_WITHOUT_REDIS = ("fake", "inline")
 
@@ -54,6 +58,21 @@ class Problem:
     id: str
     message: str
     hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillSwitchPolicy:
+    """
+    What a kill switch does with jobs that were accepted before it was thrown.
+
+    ``queued_jobs`` is ``"hold"``, ``"run"`` or ``"drop"``. When it is off again,
+    held jobs go back at ``release_rate`` jobs a second, and wait while the oldest
+    job of their queue is older than ``release_max_latency`` seconds.
+    """
+
+    queued_jobs: str = "hold"
+    release_rate: float = 50.0
+    release_max_latency: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +110,10 @@ class Settings:
     socket_timeout: float
     boot_timeout: float
     allow_eviction: bool
+    kill_switch: KillSwitchPolicy
+    periodic: tuple[Timetable, ...]
+    reconcilers: tuple[Timetable, ...]
+    reconciler_runs_kept: float
 
     def __repr__(self) -> str:
         shown = (
@@ -186,12 +209,24 @@ def _unknown(key: object) -> Problem:
     )
 
 
+_KILL_SWITCH = {
+    "QUEUED_JOBS": validators.choice("hold", "run", "drop"),
+    "RELEASE_RATE": validators.rate,
+    "RELEASE_MAX_LATENCY": validators.duration(),
+}
+
+
+def _kill_switch(value: Any) -> KillSwitchPolicy:
+    read = validators.mapping(value, _KILL_SWITCH)
+    return KillSwitchPolicy(**{name.lower(): found for name, found in read.items()})
+
+
 _OPTIONS = (
     _Option("REDIS_URL", validators.url, None),
     _Option("KEY_PREFIX", validators.prefix, ""),
     _Option("EMBEDDED_DIR", validators.directory, None),
     _Option("OUTLET", validators.outlet, "redis"),
-    _Option("CLIENT_MIDDLEWARE", validators.middleware, ()),
+    _Option("CLIENT_MIDDLEWARE", validators.middleware, (KILL_SWITCH_MIDDLEWARE,)),
     _Option(
         "SERVER_MIDDLEWARE",
         validators.middleware,
@@ -220,6 +255,10 @@ _OPTIONS = (
     _Option("SOCKET_TIMEOUT", validators.duration(), 2.0),
     _Option("BOOT_TIMEOUT", validators.duration(positive=False), 60.0),
     _Option("ALLOW_EVICTION", validators.boolean, False),
+    _Option("KILL_SWITCH", _kill_switch, KillSwitchPolicy()),
+    _Option("PERIODIC", timetable_settings.periodic, ()),
+    _Option("RECONCILERS", timetable_settings.reconcilers, ()),
+    _Option("RECONCILER_RUNS_KEPT", validators.duration(), 14 * 86_400.0),
 )
 _NAMES = [option.name for option in _OPTIONS]
 

@@ -80,6 +80,28 @@ def ensure_server(directory: Path) -> str:
                 f"{error}: make the directory {str(directory)!r} usable, name another one in "
                 f"JOBQUEUE['EMBEDDED_DIR'], {_WAY_OUT}."
             ) from error
+    return _url(socket_path)
+
+
+def running_server(directory: Path) -> str | None:
+    """
+    Return the URL of the private server of ``directory`` if it runs now; None if not.
+
+    Starts nothing, makes no directory, and keeps no server running.
+
+    Raises: EmbeddedServerUnavailable when the directory belongs to another user.
+    """
+    directory = Path(directory).expanduser().resolve()
+    try:
+        if not (directory / guardian.USERS_LOCK).exists():
+            return None
+        socket_path = _find_socket_path(directory)
+        return _url(socket_path) if guardian.answers(str(socket_path)) else None
+    except OSError:
+        return None  # not ours to read, or deleted meanwhile
+
+
+def _url(socket_path: Path) -> str:
     return f"unix://{quote(str(socket_path))}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Sequence
 
@@ -227,6 +228,73 @@ class InvalidJobClasses(BootError):
 
     def __reduce__(self) -> tuple[type, tuple[list[str]]]:
         return type(self), (self.problems,)
+
+
+# Reconciling ---------------------------------------------------------------
+
+
+class TooManyErrors(JobQueueError, RuntimeError):
+    """A reconciler gave up: too many rows had errors. ``samples`` are some of them."""
+
+    def __init__(self, reconciler: str, errors: int, samples: str) -> None:
+        super().__init__(reconciler, errors, samples)
+        self.reconciler = reconciler
+        self.errors = errors
+        self.samples = samples
+
+    def __str__(self) -> str:
+        return (
+            f"{self.reconciler} gave up after {self.errors:,} rows with errors: correct its "
+            f"args_for(), or leave such rows out of get_queryset(). {self.samples}"
+        )
+
+
+class DrillRefused(JobQueueError, RuntimeError):
+    """A drill would cost more than a drill may. ``way_out`` is what to do first."""
+
+    def __init__(self, problem: str, way_out: str) -> None:
+        super().__init__(problem, way_out)
+        self.problem = problem
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        return f"The drill is refused: {self.problem}; {self.way_out}."
+
+
+class UnknownReconciler(JobQueueError, LookupError):
+    """No reconciler has this name; ``known`` are the names that there are."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name, tuple(known))
+        self.name = name
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        short = {full.rpartition(".")[2]: full for full in self.known}
+        close = difflib.get_close_matches(self.name, [*self.known, *short], n=1)
+        if close:
+            return f"There is no reconciler {self.name!r}. Did you mean {close[0]!r}?"
+        return (
+            f"There is no reconciler {self.name!r}. There are: {', '.join(self.known) or 'none'}."
+        )
+
+
+class UnknownTimetable(JobQueueError, LookupError):
+    """Neither PERIODIC nor RECONCILERS has this name; ``known`` are the names that there are."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name, tuple(known))
+        self.name = name
+        self.known = tuple(known)
+
+    def __str__(self) -> str:
+        close = difflib.get_close_matches(self.name, self.known, n=1)
+        way_out = (
+            f"Did you mean {close[0]!r}?"
+            if close
+            else f"There are: {', '.join(self.known) or 'none'}."
+        )
+        return f"Nothing in PERIODIC or RECONCILERS is named {self.name!r}. {way_out}"
 
 
 # Control flow: raised by a job on purpose, never a failure -----------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -22,6 +22,12 @@ from django_jobqueue.redis_url import find_fault, mask_url
 
 #: Seconds of the longest duration, a hundred years: what is more is a slip.
 MAX_DURATION = 100 * 365.25 * 86_400
+
+#: Jobs a second that nobody means to exceed: what is more is a slip.
+MAX_RATE = 1e9
+
+#: The check of a key that is no setting.
+UNKNOWN = "django_jobqueue.E002"
 
 #: The built-in outlets; any other is the dotted path of a class.
 OUTLETS = ("redis", "fake", "inline")
@@ -96,6 +102,37 @@ def duration(minimum: float = 0.0, *, positive: bool = True) -> Callable[[Any], 
     return read
 
 
+def rate(value: Any) -> float:
+    fits = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not fits or not 0 < value <= MAX_RATE:
+        raise Wrong(Fault(f"is {show(value)}", "Set it to a number of jobs a second, above 0"))
+    return float(value)
+
+
+def mapping(value: Any, readers: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
+    """Read a dict of settings inside a setting: those that are there, each by its reader."""
+    if not isinstance(value, Mapping):
+        raise Wrong(Fault(f"is {show(value)}, not a dict", f"There are {', '.join(readers)}"))
+    read: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for key, entry in value.items():
+        place = f"[{show(key)}]"
+        if key not in readers:
+            close = difflib.get_close_matches(str(key).upper(), readers, n=1)
+            guess = f"Did you mean {close[0]!r}? " if close else ""
+            faults.append(
+                Fault("is no setting", f"{guess}There are {', '.join(readers)}", place, UNKNOWN)
+            )
+            continue
+        try:
+            read[key] = readers[key](entry)
+        except Wrong as wrong:
+            faults += (replace(fault, place=f"{place}{fault.place}") for fault in wrong.faults)
+    if faults:
+        raise Wrong(*faults)
+    return read
+
+
 def choice(*choices: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in choices:
@@ -127,7 +164,7 @@ def directory(value: Any) -> str | None:
 
 
 def outlet(value: Any) -> str:
-    if value in OUTLETS or _is_dotted(value):
+    if value in OUTLETS or is_dotted(value):
         return str(value)
     raise Wrong(
         Fault(
@@ -152,7 +189,7 @@ def alias(value: Any) -> bool | str:
 
 def middleware(value: Any) -> tuple[str, ...]:
     def read(entry: Any) -> str:
-        if not _is_dotted(entry):
+        if not is_dotted(entry):
             raise Wrong(
                 Fault(
                     f"is {show(entry)}, not a dotted path",
@@ -211,7 +248,8 @@ def url(value: Any) -> str | None:
     return str(value)
 
 
-def _is_dotted(value: object) -> bool:
+def is_dotted(value: object) -> bool:
+    """Return whether this may be the dotted path of something that can be imported."""
     return (
         isinstance(value, str)
         and "." in value

@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from django_jobqueue import conf, redis_url, validators
 from django_jobqueue.conf import (
+    KillSwitchPolicy,
     Problem,
     Settings,
     WeightedQueue,
@@ -21,8 +22,12 @@ from django_jobqueue.conf import (
     mask_url,
     parse_queue,
 )
+from django_jobqueue.timetable import Timetable
 
 URL = "redis://localhost:6379/0"
+
+#: Settings that are dicts of their own.
+DICTS = {"KILL_SWITCH", "PERIODIC", "RECONCILERS"}
 
 #: What must never be printed.
 SECRET = "s3cr3t"
@@ -46,7 +51,7 @@ def test_nothing_but_a_url_is_needed(settings: Any) -> None:
         key_prefix="",
         embedded_dir=Path("/srv/shop/.jobqueue"),
         outlet="redis",
-        client_middleware=(),
+        client_middleware=("django_jobqueue.middleware.kill_switch.KillSwitch",),
         server_middleware=(
             "django_jobqueue.middleware.database.DatabaseHygiene",
             "django_jobqueue.middleware.logging.LogContext",
@@ -71,6 +76,10 @@ def test_nothing_but_a_url_is_needed(settings: Any) -> None:
         socket_timeout=2.0,
         boot_timeout=60.0,
         allow_eviction=False,
+        kill_switch=KillSwitchPolicy("hold", 50.0, 60.0),
+        periodic=(),
+        reconcilers=(),
+        reconciler_runs_kept=14 * 86_400.0,
     )
 
 
@@ -80,7 +89,9 @@ def test_every_option_has_its_field() -> None:
 
 def test_every_default_passes_its_own_reader() -> None:
     for option in conf._OPTIONS:
-        assert option.read(option.default) == option.default
+        # What is a dict outside is something else inside.
+        written = {} if option.name in DICTS else option.default
+        assert option.read(written) == option.default
 
 
 def test_settings_are_frozen(settings: Any) -> None:
@@ -518,3 +529,222 @@ def test_settings_are_read_without_redis(module: Any) -> None:
     ]
     assert names
     assert not [name for name in names if name.partition(".")[0] == "redis"]
+
+
+# What runs again and again
+
+
+def timetables(settings: Any, **entries: Any) -> tuple[Timetable, ...]:
+    return read(settings, PERIODIC=entries).periodic
+
+
+def test_periodic_jobs_have_their_timetables(settings: Any) -> None:
+    nightly, pulse, hourly = timetables(
+        settings,
+        nightly={
+            "job": "reports.jobs.Nightly",
+            "cron": "0  3 * * *",
+            "tz": "Europe/Paris",
+            "args": [1, "x"],
+            "missed": "skip",
+        },
+        pulse={"job": "shop.jobs.Pulse", "every": "30s"},
+        hourly={"job": "shop.jobs.Hourly", "every": 3600, "missed": {"backfill": 24}},
+    )
+    assert nightly == Timetable(
+        "nightly",
+        "reports.jobs.Nightly",
+        cron="0 3 * * *",
+        tz="Europe/Paris",
+        args=(1, "x"),
+        missed="skip",
+    )
+    assert pulse == Timetable("pulse", "shop.jobs.Pulse", every=30, missed="run")
+    assert hourly == Timetable(
+        "hourly", "shop.jobs.Hourly", every=3600, missed="backfill", backfill=24
+    )
+
+
+def test_a_reconciler_is_named_by_its_path(settings: Any) -> None:
+    path = "backups.jobs.ScheduleBackups"
+    assert read(settings, RECONCILERS={path: {"every": "1m"}}).reconcilers == (
+        Timetable(path, path, every=60),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("30s", 30),
+        ("1m", 60),
+        ("2 h", 7200),
+        ("1d", 86_400),
+        (90, 90),
+        (60.0, 60),
+        (timedelta(minutes=5), 300),
+    ],
+)
+def test_every_is_text_or_seconds_or_a_timedelta(settings: Any, given: Any, seconds: int) -> None:
+    (entry,) = timetables(settings, often={"job": "shop.jobs.Often", "every": given})
+    assert (type(entry.every), entry.every) == (int, seconds)
+
+
+def timetable_problem(**parts: Any) -> Problem:
+    """Return the one problem of an entry of PERIODIC that is right but for these parts."""
+    entry = {"job": "shop.jobs.Often", **parts}
+    return problem_of(PERIODIC={"often": entry})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "1", "m", "-1m", "1w", "1.5h", "0s", "9999999999d"),
+        *(0, -1, 0.5, 1.5, float("nan"), float("inf"), True, None, []),
+        *(timedelta(milliseconds=1500), timedelta(days=40_000)),
+    ],
+)
+def test_what_is_no_length_of_whole_seconds_is_refused(value: Any) -> None:
+    problem = timetable_problem(every=value)
+    assert problem.id == "django_jobqueue.E005"
+    assert problem.message == (
+        f"JOBQUEUE['PERIODIC']['often']['every'] is {value!r}, not a whole number of seconds."
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("0 3 * *", "wrong number of fields"),
+        ("0 0 3 * * *", "wrong number of fields"),
+        ("@daily", "wrong number of fields"),
+        ("60 3 * * *", "bad minute"),
+        ("0 3 30 2 *", "bad day-of-month"),
+        ("0 3 * * MOON", "bad day-of-week"),
+        (5, "wrong number of fields"),
+        (None, "wrong number of fields"),
+    ],
+)
+def test_what_is_no_cron_line_is_refused(line: Any, why: str) -> None:
+    problem = timetable_problem(cron=line)
+    assert problem.message == f"JOBQUEUE['PERIODIC']['often']['cron'] is {line!r}: {why}."
+    assert "'0 3 * * *'" in problem.hint
+
+
+def test_a_cron_line_that_never_comes_is_refused() -> None:
+    problem = timetable_problem(cron="0 0 */3 2 MON#5")
+    assert "['cron'] is '0 0 */3 2 MON#5', which never comes." in problem.message
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "", "Europe", "/etc/passwd", "../Paris", 1, None])
+def test_what_is_no_zone_is_refused(zone: Any) -> None:
+    problem = timetable_problem(cron="0 3 * * *", tz=zone)
+    assert problem.message == (
+        f"JOBQUEUE['PERIODIC']['often']['tz'] is {zone!r}, no time zone known here."
+    )
+
+
+@pytest.mark.parametrize("value", ["never", None, 5, {}, {"backfil": 3}, {"backfill": 1, "x": 2}])
+def test_what_is_no_policy_for_missed_slots_is_refused(value: Any) -> None:
+    problem = timetable_problem(every=60, missed=value)
+    assert problem.message == f"JOBQUEUE['PERIODIC']['often']['missed'] is {value!r}."
+    assert "'run' or 'skip', or to {'backfill': 24}" in problem.hint
+
+
+@pytest.mark.parametrize("value", [0, -1, 1001, True, "24"])
+def test_a_backfill_has_its_bounds(value: Any) -> None:
+    problem = timetable_problem(every=60, missed={"backfill": value})
+    assert problem.message == (f"JOBQUEUE['PERIODIC']['often']['missed']['backfill'] is {value!r}.")
+
+
+@pytest.mark.parametrize(
+    ("entry", "complaint"),
+    [
+        ({"job": "shop.jobs.Often"}, " has neither every nor cron"),
+        (
+            {"job": "shop.jobs.Often", "every": 60, "cron": "* * * * *"},
+            " has both every and cron",
+        ),
+        ({"every": 60}, " has no job"),
+        ({"job": "shop.jobs.Often", "every": 60, "tz": "UTC"}, " has a tz and no cron"),
+        ({"job": "Often", "every": 60}, "['job'] is 'Often', not a dotted path"),
+        ({"job": "shop.jobs.Often", "every": 60, "args": "x"}, "['args'] is 'x', not a list"),
+        ("shop.jobs.Often", " is 'shop.jobs.Often', not a dict"),
+    ],
+)
+def test_what_is_no_entry_is_refused(entry: Any, complaint: str) -> None:
+    message = problem_of(PERIODIC={"often": entry}).message
+    assert message.startswith(f"JOBQUEUE['PERIODIC']['often']{complaint}")
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "guess"),
+    [("PERIODIC", "Every", "every"), ("PERIODIC", "arg", "args"), ("RECONCILERS", "corn", "cron")],
+)
+def test_a_part_that_was_misspelt_is_guessed(setting: str, key: str, guess: str) -> None:
+    name = "often" if setting == "PERIODIC" else "shop.jobs.Often"
+    parts: dict[str, Any] = {"job": "shop.jobs.Often"} if setting == "PERIODIC" else {}
+    parts |= {"every": 60} if guess == "cron" else {"cron": "* * * * *"}
+    problem = problem_of(**{setting: {name: {**parts, key: 1}}})
+    assert problem.id == "django_jobqueue.E002"
+    assert problem.message == f"JOBQUEUE[{setting!r}][{name!r}][{key!r}] is no setting."
+    assert problem.hint.startswith(f"Did you mean {guess!r}? There are ")
+
+
+@pytest.mark.parametrize("key", ["job", "args", "missed"])
+def test_a_reconciler_has_no_such_part(key: str) -> None:
+    problem = problem_of(RECONCILERS={"shop.jobs.Heal": {"every": 60, key: "run"}})
+    assert problem.id == "django_jobqueue.E002"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "é", "a\n", "x" * 201, 5, None])
+def test_what_is_no_name_of_a_periodic_job_is_refused(name: Any) -> None:
+    problem = problem_of(PERIODIC={name: {"job": "shop.jobs.Often", "every": 60}})
+    assert problem.id == "django_jobqueue.E005"
+    assert problem.message.endswith("] is no name.")
+
+
+@pytest.mark.parametrize("path", ["Heal", "a..b", "shop." + "x" * 200, 5])
+def test_what_is_no_path_of_a_reconciler_is_refused(path: Any) -> None:
+    problem = problem_of(RECONCILERS={path: {"every": 60}})
+    assert "not a dotted path of at most 200 characters" in problem.message
+
+
+def test_names_differ_in_more_than_capitals() -> None:
+    entry = {"job": "shop.jobs.Often", "every": 60}
+    problem = problem_of(PERIODIC={"often": entry, "Often": entry})
+    assert problem.id == "django_jobqueue.E006"
+    assert problem.message == (
+        "JOBQUEUE['PERIODIC']['Often'] differs from 'often' in nothing but capitals."
+    )
+
+
+@pytest.mark.parametrize("name", ["PERIODIC", "RECONCILERS"])
+@pytest.mark.parametrize("value", [["a.b.C"], "a.b.C", None, 5])
+def test_what_is_no_dict_of_timetables_is_refused(name: str, value: Any) -> None:
+    assert problem_of(**{name: value}).message == f"JOBQUEUE[{name!r}] is {value!r}, not a dict."
+
+
+def test_all_that_is_wrong_with_timetables_is_told_at_once() -> None:
+    problems = find_problems(
+        {
+            "REDIS_URL": URL,
+            "PERIODIC": {
+                "a b": {"job": "Often", "every": "often", "args": 1, "missed": 1, "when": 1},
+                "nightly": {"cron": "0 3", "tz": "Nowhere"},
+            },
+            "RECONCILERS": {"Heal": {}},
+        }
+    )
+    assert [problem.message.partition(" is ")[0].partition(" has ")[0] for problem in problems] == [
+        "JOBQUEUE['PERIODIC']['a b']",
+        "JOBQUEUE['PERIODIC']['a b']['job']",
+        "JOBQUEUE['PERIODIC']['a b']['every']",
+        "JOBQUEUE['PERIODIC']['a b']['args']",
+        "JOBQUEUE['PERIODIC']['a b']['missed']",
+        "JOBQUEUE['PERIODIC']['a b']['when']",
+        "JOBQUEUE['PERIODIC']['nightly']",
+        "JOBQUEUE['PERIODIC']['nightly']['cron']",
+        "JOBQUEUE['PERIODIC']['nightly']['tz']",
+        "JOBQUEUE['RECONCILERS']['Heal']",
+        "JOBQUEUE['RECONCILERS']['Heal']",
+    ]

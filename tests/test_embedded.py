@@ -20,7 +20,7 @@ import pytest
 import redis
 
 from django_jobqueue import embedded, guardian
-from django_jobqueue.embedded import ensure_server
+from django_jobqueue.embedded import ensure_server, running_server
 from django_jobqueue.exceptions import EmbeddedServerUnavailable
 from tests.support.polling import wait_until
 from tests.support.processes import ROOT
@@ -320,6 +320,29 @@ def test_a_guardian_that_is_told_to_stop_takes_the_server_along(
     os.kill(guardians(directory)[0], signal.SIGTERM)
     wait_for_end(directory)
     assert run_id(user.ask_again())
+
+
+def test_a_server_that_runs_is_found_and_one_that_does_not_is_not_started(
+    start: StartUser, directory: Path
+) -> None:
+    assert running_server(directory) is None
+    assert not directory.exists()
+    user = start()
+    url = user.read()
+    assert running_server(directory) == url
+    user.leave()
+    wait_for_end(directory)
+    assert running_server(directory) is None
+    assert servers(directory) == []
+
+
+def test_who_only_looks_does_not_keep_the_server(start: StartUser, directory: Path) -> None:
+    user = start()
+    user.read()
+    with connect(str(running_server(directory))) as client:
+        assert client.ping()
+        user.leave()
+        wait_for_end(directory)
 
 
 def test_a_fork_keeps_the_server(start: StartUser, directory: Path) -> None:

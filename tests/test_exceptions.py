@@ -14,6 +14,7 @@ from django_jobqueue.exceptions import (
     ArgumentNotSerializable,
     BootError,
     Discard,
+    DrillRefused,
     EmbeddedServerUnavailable,
     EnqueueError,
     InvalidArguments,
@@ -31,7 +32,10 @@ from django_jobqueue.exceptions import (
     StoreFull,
     StoreRefused,
     StoreUnavailable,
+    TooManyErrors,
     UnknownJob,
+    UnknownReconciler,
+    UnknownTimetable,
 )
 
 #: One of each, the builtin it also is, and a piece of its sentence.
@@ -63,6 +67,10 @@ SAMPLES: list[tuple[JobQueueError, type[BaseException], str]] = [
     (PoisonPill(3), Exception, "killed its worker 3 times"),
     (BootError("no"), Exception, "no"),
     (InvalidJobClasses(["one", "two"]), BootError, "one; two"),
+    (UnknownTimetable("nigtly", ["nightly"]), LookupError, "Did you mean 'nightly'?"),
+    (TooManyErrors("a.B", 1_234, "pk=7"), RuntimeError, "gave up after 1,234 rows with errors"),
+    (DrillRefused("no worker runs", "start one"), RuntimeError, "no worker runs; start one."),
+    (UnknownReconciler("Hael", ["a.Heal"]), LookupError, "Did you mean 'Heal'?"),
     (Snooze(5), Exception, "again in 5 s"),
     (Discard("why"), Exception, "why"),
     (Skip("nothing to do"), Exception, "nothing to do"),

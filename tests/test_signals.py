@@ -15,6 +15,7 @@ from django_jobqueue.signals import (
     job_retried,
     job_started,
     job_succeeded,
+    redis_data_lost,
     tell,
 )
 
@@ -58,7 +59,11 @@ def test_a_receiver_that_raises_disturbs_neither_the_teller_nor_the_others(
 
 
 @pytest.mark.parametrize(
-    "signal", [job_enqueued, job_refused, job_started, job_succeeded, job_retried, job_died]
+    "signal",
+    [
+        *(job_enqueued, job_refused, job_started, job_succeeded, job_retried, job_died),
+        redis_data_lost,
+    ],
 )
 def test_nobody_needs_to_listen(signal: Signal) -> None:
     tell(signal, None, payload=None)

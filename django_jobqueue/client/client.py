@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -15,43 +16,88 @@ from django_jobqueue.client.arguments import check_arguments
 from django_jobqueue.client.commit import hold_until_commit
 from django_jobqueue.client.middleware import Push
 from django_jobqueue.client.outlet import Entry
+from django_jobqueue.client.results import Answer, Status
 from django_jobqueue.client.send import send
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import ArgumentNotSerializable, PayloadTooLarge
 from django_jobqueue.payload import Payload, check_queue_name
 from django_jobqueue.signals import job_refused, tell
+from django_jobqueue.store.locks import lock_of
+from django_jobqueue.switches.switches import switches
+from django_jobqueue.unique import digest
 
 
 def push(
-    jobs: Iterable[tuple[Payload, float | None]], *, on_commit: bool | str = True
-) -> list[Payload | None]:
+    jobs: Iterable[tuple[Payload, float | None]],
+    *,
+    on_commit: bool | str = True,
+    healing: bool = False,
+) -> list[Answer]:
     """
     Push payloads, each with its time (epoch seconds; None for now), in one round trip.
 
-    Returns what was accepted, aligned; None where a middleware refused. With
-    ``on_commit`` (True, or the alias of a database), and inside a transaction
-    there, the jobs are checked now and written when it commits.
+    Returns what became of each, aligned. With ``on_commit`` (True, or the alias
+    of a database), and inside a transaction there, the jobs are checked now and
+    written when it commits; whether one is a duplicate turns out only then. With
+    ``healing`` rows whose job has died a short while ago are left alone.
 
     Raises: InvalidQueueName, ArgumentNotSerializable, PayloadTooLarge, what a
     middleware raises (then nothing is pushed); StoreUnavailable, EnqueueError.
     """
     chain = client_chain()
     limit = get_settings().max_payload
-    answers: list[Payload | None] = []
+    answers: list[Answer] = []
     entries: list[Entry] = []
-    for payload, at in jobs:
-        accepted = chain(payload)
-        answers.append(accepted)
-        if accepted is None:
-            tell(job_refused, None, payload=payload)
-        else:
-            entries.append(Entry(accepted, encode(accepted, limit), at))
+    places: list[int] = []
+    with switches().pinned():
+        for payload, at in jobs:
+            accepted = chain(payload)
+            if accepted is None:
+                answers.append(_refused(payload))
+                continue
+            lock = None
+            if accepted.unique_for is not None:
+                accepted = named(accepted)
+                lock = lock_of(accepted)
+            places.append(len(answers))
+            entries.append(Entry(accepted, encode(accepted, limit), at, lock))
+            answers.append(Answer(Status.PUSHED, accepted))
+    if len(entries) < len(answers):
+        _count_disabled(answers)
     if not entries:
         return answers
     alias = DEFAULT_DB_ALIAS if on_commit is True else on_commit
-    if not (alias and hold_until_commit(entries, alias)):
-        send(entries)
+    if alias and hold_until_commit(entries, alias):
+        return answers
+    for index, owner in send(entries, healing=healing).items():
+        status = Status.DUPLICATE if owner else Status.COOLING
+        answers[places[index]] = Answer(status, entries[index].payload, owner or None)
     return answers
+
+
+def named(payload: Payload) -> Payload:
+    """
+    Return a unique job with the digest of its lock, of its arguments unless it has one.
+
+    Raises: ArgumentNotSerializable.
+    """
+    if payload.unique_digest is not None:
+        return payload
+    check_arguments(payload.args)
+    return payload.replace(unique_digest=digest(payload.job_class, payload.args))
+
+
+def _refused(payload: Payload) -> Answer:
+    tell(job_refused, None, payload=payload)
+    disabled = switches().refuses(payload)
+    return Answer(Status.DISABLED if disabled else Status.REFUSED, payload)
+
+
+def _count_disabled(answers: Sequence[Answer]) -> None:
+    """Count what kill switches refused, in one round trip for all of a push."""
+    counts = Counter(a.payload.job_class for a in answers if a.status is Status.DISABLED)
+    if counts:
+        switches().count_refused(counts)
 
 
 def encode(payload: Payload, limit: int) -> bytes:

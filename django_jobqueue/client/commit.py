@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 
 from django.db import transaction
@@ -10,8 +11,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_jobqueue.client.outlet import Entry
 from django_jobqueue.client.send import send
-from django_jobqueue.conf import get_settings
+from django_jobqueue.conf import KILL_SWITCH_MIDDLEWARE, get_settings
 from django_jobqueue.exceptions import JobQueueError
+from django_jobqueue.signals import job_refused, tell
+from django_jobqueue.switches.switches import switches
 
 logger = logging.getLogger("django_jobqueue.client")
 
@@ -23,7 +26,7 @@ class _Batch:
         self.entries: list[Entry] = []
 
     def send(self) -> None:
-        entries, self.entries = self.entries, []
+        entries, self.entries = _still_wanted(self.entries), []
         try:
             send(entries)
         except JobQueueError as error:
@@ -33,6 +36,20 @@ class _Batch:
                 "The transaction stands, and %d job(s) of it were not enqueued: %s. First jid %s.",
                 len(entries), error, entries[0].payload.jid,
             )  # fmt: skip
+
+
+def _still_wanted(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries without those whose kill switch was thrown since the call."""
+    if KILL_SWITCH_MIDDLEWARE not in get_settings().client_middleware:
+        return list(entries)
+    with switches().pinned():
+        stopped = [entry for entry in entries if switches().refuses(entry.payload)]
+    if not stopped:
+        return list(entries)
+    switches().count_refused(Counter(entry.payload.job_class for entry in stopped))
+    for entry in stopped:
+        tell(job_refused, None, payload=entry.payload)
+    return [entry for entry in entries if entry not in stopped]
 
 
 def hold_until_commit(entries: Sequence[Entry], alias: str) -> bool:

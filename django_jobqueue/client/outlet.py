@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +14,9 @@ from django_jobqueue.conf import get_settings
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import EnqueueError, StoreFull, StoreRefused
 from django_jobqueue.payload import Payload
+from django_jobqueue.store.locks import Lock
+from django_jobqueue.store.queues import Push
+from django_jobqueue.switches.switches import switches
 
 #: The short names that ``JOBQUEUE["OUTLET"]`` may have.
 OUTLETS = {
@@ -25,39 +28,47 @@ OUTLETS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One accepted job: its payload, its bytes, and when it is to run (epoch s; None: now)."""
+    """
+    One accepted job: its payload, its bytes, and when it is to run (epoch s; None: now).
+
+    ``lock`` is the lock that a unique job takes.
+    """
 
     payload: Payload
     raw: bytes
     at: float | None = None
+    lock: Lock | None = None
 
 
 class Outlet(Protocol):
     """Takes accepted jobs. All of them or, with an exception, none."""
 
-    def push(self, entries: Sequence[Entry]) -> None:
-        """Hand the jobs over, the first of a queue to run first."""
+    def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
+        """
+        Hand the jobs over, the first of a queue to run first.
+
+        Returns, by their index, the unique jobs that were not taken, with the jid
+        that holds their lock, or an empty text for a row that cools down after a
+        death (looked at only when ``healing``).
+        """
 
 
 class RedisOutlet:
     """Writes jobs to Redis, in one round trip."""
 
-    def push(self, entries: Sequence[Entry]) -> None:
+    def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
         """
-        Write the jobs.
+        Write the jobs; see ``Outlet.push``.
 
         Raises: StoreUnavailable when Redis cannot be reached (it may have
         taken the jobs), EnqueueError when it refused them.
         """
-        queues: dict[str, list[bytes]] = {}
-        scheduled: list[tuple[float, bytes]] = []
-        for entry in entries:
-            if entry.at is None:
-                queues.setdefault(entry.payload.queue, []).append(entry.raw)
-            else:
-                scheduled.append((entry.at, entry.raw))
         try:
-            store().queues.push(queues, scheduled)
+            if any(entry.lock for entry in entries):
+                return store().queues.push_unique(
+                    [Push(e.payload.queue, e.raw, e.at, e.lock) for e in entries], healing=healing
+                )
+            self._push_plain(entries)
         except StoreFull as error:
             raise EnqueueError(
                 f"Redis is out of memory, the job was not enqueued: raise maxmemory or let the "
@@ -65,6 +76,17 @@ class RedisOutlet:
             ) from error
         except StoreRefused as error:
             raise EnqueueError(f"Redis refused the job: {error}") from error
+        return {}
+
+    def _push_plain(self, entries: Sequence[Entry]) -> None:
+        queues: dict[str, list[bytes]] = {}
+        scheduled: list[tuple[float, bytes]] = []
+        for entry in entries:
+            if entry.at is None:
+                queues.setdefault(entry.payload.queue, []).append(entry.raw)
+            else:
+                scheduled.append((entry.at, entry.raw))
+        store().queues.push(queues, scheduled)
 
 
 _chosen: Outlet | None = None
@@ -89,10 +111,16 @@ def make_outlet(name: str) -> Outlet:
 
 @contextlib.contextmanager
 def use_outlet(other: Outlet) -> Iterator[Outlet]:
-    """Send all pushes of this process to another outlet for a while."""
+    """
+    Send all pushes of this process to another outlet for a while.
+
+    The kill switches are then those of this process alone, unless it is Redis.
+    """
+    apart = contextlib.nullcontext() if isinstance(other, RedisOutlet) else switches().apart()
     _overridden.append(other)
     try:
-        yield other
+        with apart:
+            yield other
     finally:
         # The last one of the same: it may be there twice, and several threads may be in here.
         del _overridden[len(_overridden) - 1 - _overridden[::-1].index(other)]

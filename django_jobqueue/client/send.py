@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django_jobqueue.client.outlet import Entry, outlet
 from django_jobqueue.signals import job_enqueued, tell
 
 
-def send(entries: Sequence[Entry]) -> None:
-    """Push entries through the outlet. Raises what the outlet raises."""
+def send(entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
+    """Push entries through the outlet; returns and raises what the outlet does."""
     if not entries:
-        return
-    outlet().push(entries)
+        return {}
+    left_out = outlet().push(entries, healing=healing)
     if job_enqueued.receivers:
-        for entry in entries:
-            tell(job_enqueued, None, payload=entry.payload, at=entry.at)
+        for index, entry in enumerate(entries):
+            if index not in left_out:
+                tell(job_enqueued, None, payload=entry.payload, at=entry.at)
+    return left_out

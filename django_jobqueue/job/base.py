@@ -6,30 +6,47 @@ import asyncio
 import inspect
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, TypeGuard
 
 from django_jobqueue import clock
 from django_jobqueue.client.client import push
 from django_jobqueue.client.outlet import make_outlet
-from django_jobqueue.client.results import BulkResult, EnqueueResult, Status
+from django_jobqueue.client.results import Answer, BulkResult, EnqueueResult, Status
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import InvalidOption, InvalidSchedule
 from django_jobqueue.job.attempt import Attempt
-from django_jobqueue.job.options import Arity, check_option, to_seconds
+from django_jobqueue.job.options import Arity, check_option, to_seconds, unique_key
 from django_jobqueue.job.times import after, moment, seconds
 from django_jobqueue.payload import Payload, new_jid, stamp
 from django_jobqueue.retry import Verdict
+from django_jobqueue.switches import naming
+from django_jobqueue.switches.switches import switches
+from django_jobqueue.unique import digest, idempotency_key
 
 Delay = timedelta | float
 When = datetime | float
 Row = Sequence[Any]
 
+#: Why a job was not pushed, for people.
+_REASONS = {
+    Status.REFUSED: "a client middleware refused the push",
+    Status.DISABLED: "the kill switch of the job is on",
+    Status.DUPLICATE: "a job with the same arguments is on its way",
+    Status.COOLING: "the job of this row died a short while ago",
+}
+
 #: Jobs in one round trip of a bulk: to run now, and for later.
 BATCH = 1000
 SCHEDULED_BATCH = 250
+
+
+def key_of(obj: Any) -> Row:
+    """Return the primary key of an object as the one argument of a job, a UUID as text."""
+    return (obj.pk if isinstance(obj.pk, (int, str)) else str(obj.pk),)
 
 
 class Job:
@@ -75,6 +92,35 @@ class Job:
     #: Wait for the commit of the transaction around the call: of the default
     #: database (True), of another one (its alias), or not at all (False).
     on_commit: ClassVar[bool | str] = True
+    #: Refuse a second job with the same arguments while one is on its way: for this
+    #: long after each of its moves. None for no such lock. Unique is not exclusive.
+    unique_for: ClassVar[Delay | None] = None
+    #: Whether the lock ends with the job (``"success"``, or its death), or with its ``"start"``.
+    unique_until: ClassVar[str] = "success"
+    #: What makes two jobs the same: names of arguments, or a ``staticmethod`` that
+    #: takes them all and returns JSON; None for all arguments.
+    unique_key: ClassVar[Sequence[str] | Callable[..., Any] | None] = None
+    #: What becomes of a duplicate: ``"drop"``, or ``"rerun"``: one that comes while
+    #: the job runs is run once after it.
+    on_conflict: ClassVar[str] = "drop"
+    #: The waffle flag that stops this class is ``disable_`` and this; None for the
+    #: class's name in lower case with underscores. Not inherited.
+    kill_switch: ClassVar[str | None] = None
+    #: Names that the flag had before, also without ``disable_``. Not inherited.
+    kill_switch_aliases: ClassVar[Sequence[str]] = ()
+    #: Whether a job may be enqueued where no state of the flags was ever read:
+    #: ``"open"`` or ``"closed"``.
+    kill_switch_fail: ClassVar[str] = "open"
+    #: What a kill switch does with jobs that were accepted before: ``"hold"``,
+    #: ``"run"`` or ``"drop"``; None for what the settings say.
+    when_disabled: ClassVar[str | None] = None
+    #: Whether a reconciler brings the jobs back from the state of the database.
+    #: Say False, and why, where none can.
+    self_healing: ClassVar[bool] = True
+    #: What makes the job's arguments of an object: a ``classmethod`` or ``staticmethod``, by
+    #: default its key. It is the one spelling for a view that enqueues the job and for
+    #: the reconciler that does it again: with two, a unique job would come twice.
+    args_for: ClassVar[Any] = staticmethod(key_of)  # Any: a reconciler has a method of this name
     #: The class's name in Redis; None for its dotted path. Not inherited.
     wire_name: ClassVar[str | None] = None
     #: Whether the class only serves others to derive from. Not inherited.
@@ -93,6 +139,8 @@ class Job:
         cls.abstract = bool(cls.__dict__.get("abstract", False))
         cls._arity = Arity.of(cls.perform)
         Job.definitions += 1
+        if not cls.abstract:
+            naming.declare(wire_name(cls), naming.flag_names(cls), fail=cls.kill_switch_fail)
 
     # What a user writes --------------------------------------------------------
 
@@ -152,6 +200,16 @@ class Job:
         """The job's id: the same in every attempt."""
         return self._attempt.payload.jid
 
+    @cached_property
+    def idempotency_key(self) -> uuid.UUID:
+        """
+        A key of this work for other systems: the same in every attempt and in duplicates.
+
+        It is made of the class's wire name and the arguments, so two jobs that are
+        to have two effects must differ in their arguments.
+        """
+        return idempotency_key(self._attempt.payload.job_class, self._attempt.payload.args)
+
     @property
     def attempt(self) -> int:
         """Which attempt this is, from 1."""
@@ -166,6 +224,11 @@ class Job:
     def stopping(self) -> bool:
         """Whether the worker wants to stop: save your progress and raise ``Snooze(0)``."""
         return self._attempt.stopping()
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the kill switch of this job was thrown since it began."""
+        return switches().refuses(self._attempt.payload)
 
     @property
     def time_left(self) -> float | None:
@@ -228,6 +291,11 @@ class Job:
     def perform_inline(cls, *args: Any) -> Any:
         """Run now, in this thread; see ``BoundJob.perform_inline``."""
         return BoundJob(cls, {}).perform_inline(*args)
+
+    @classmethod
+    def enqueue_for(cls, obj: Any) -> str | None:
+        """Enqueue the job for an object; see ``BoundJob.enqueue_for``."""
+        return BoundJob(cls, {}).enqueue_for(obj)
 
 
 Job._arity = Arity.of(Job.perform)
@@ -304,10 +372,17 @@ class BoundJob:
 
     def enqueue(self, *args: Any) -> EnqueueResult:
         """Enqueue as ``perform_async`` does, and tell how it ended."""
-        jid = self.perform_async(*args)
-        if jid is None:
-            return EnqueueResult(Status.REFUSED, reason="a client middleware refused the push")
-        return EnqueueResult(Status.PUSHED, jid)
+        answer = self._answer(args, self._at())
+        reason = _REASONS.get(answer.status, "")
+        return EnqueueResult(answer.status, answer.jid, answer.existing_jid, reason)
+
+    def enqueue_for(self, obj: Any) -> str | None:
+        """
+        Enqueue the job with the arguments that the class's ``args_for`` makes of an object.
+
+        Returns what ``perform_async`` does.
+        """
+        return self.perform_async(*self._job.args_for(obj))
 
     def perform_bulk(
         self,
@@ -315,6 +390,8 @@ class BoundJob:
         at: When | Iterable[When] | None = None,
         spread: Delay | None = None,
         batch_size: int = BATCH,
+        *,
+        healing: bool = False,
     ) -> BulkResult:
         """
         Enqueue one job for each row of arguments; rows may be a generator.
@@ -322,9 +399,10 @@ class BoundJob:
         ``at`` is one moment for all, or one a row; ``spread`` gives each job a
         random delay of its own up to that long. A slice of ``batch_size`` jobs
         (at most 250 of scheduled ones) is one round trip. When a slice fails,
-        those before it stay pushed.
+        those before it stay pushed. ``healing`` is for reconcilers: it leaves
+        rows alone whose job has died a short while ago.
 
-        Returns a list of jid or None, aligned with the rows.
+        Returns a list of jid or None, aligned with the rows, and counts why.
         """
         if type(batch_size) is not int or batch_size < 1:
             raise InvalidOption("batch_size", batch_size, "it is a number from 1 on")
@@ -347,8 +425,7 @@ class BoundJob:
                         f"rows[{number}]", row, "a row is a list or tuple of arguments, as in (pk,)"
                     )
                 jobs.append(self._payload(template, row, next(times)))
-            accepted = push(jobs, on_commit=on_commit)
-            result.extend(None if p is None else p.jid for p in accepted)
+            result.add(push(jobs, on_commit=on_commit, healing=healing))
         return result
 
     def perform_inline(self, *args: Any) -> Any:
@@ -361,12 +438,23 @@ class BoundJob:
         payload, _ = self._payload(self._template(), args, None)
         return make_outlet("inline").run(payload)  # type: ignore[attr-defined]
 
+    def maker(self) -> Callable[[Row, float | None], tuple[Payload, float | None]]:
+        """
+        Return what makes the payloads that its caller pushes: from arguments, and a time or None.
+
+        The times are epoch seconds. It is for one page of jobs: they share the time
+        at which they were created. Raises: InvalidArguments.
+        """
+        return partial(self._payload, self._template())
+
     # ------------------------------------------------------------------------------
 
     def _push(self, args: tuple[Any, ...], at: float | None) -> str | None:
+        return self._answer(args, at).jid
+
+    def _answer(self, args: tuple[Any, ...], at: float | None) -> Answer:
         job = self._payload(self._template(), args, at)
-        accepted = push((job,), on_commit=self._on_commit())[0]
-        return None if accepted is None else accepted.jid
+        return push((job,), on_commit=self._on_commit())[0]
 
     def _at(self) -> float | None:
         if "wait" in self._options:
@@ -401,6 +489,14 @@ class BoundJob:
             fields["tags"] = list(tags)
         if (expires_in := chosen("expires_in", job.expires_in)) is not None:
             fields["expires_in"] = to_seconds(expires_in)
+        if (unique_for := chosen("unique_for", job.unique_for)) is not None:
+            fields["unique_for"] = to_seconds(unique_for)
+            if job.unique_until == "start":
+                fields["unique_until"] = "start"
+            if job.on_conflict == "rerun":
+                fields["on_conflict"] = "rerun"
+        if chosen("bypass_kill_switch"):
+            fields["bypass_kill_switch"] = True
         fields["created_at"] = stamp(unit=get_settings().timestamps)
         return fields
 
@@ -411,6 +507,9 @@ class BoundJob:
         fields = {**template, "args": list(args), "jid": new_jid()}
         if at is None:
             fields["enqueued_at"] = template["created_at"]
+        if self._job.unique_key is not None and "unique_for" in fields:
+            key = unique_key(self._job, self._job._arity, args)
+            fields["unique_digest"] = digest(fields["class"], key)
         return Payload(fields), at
 
     def _times(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django_jobqueue.client.arguments import check_arguments
 from django_jobqueue.exceptions import InvalidArguments, InvalidOption
 from django_jobqueue.payload import QUEUE_NAME
 
 _Check = Callable[[Any], "str | None"]
+
+#: What a kill switch may be called, behind ``disable_``; waffle takes 100 characters.
+SWITCH_NAME = re.compile(r"[A-Za-z0-9_]{1,92}")
 
 
 def _queue(value: Any) -> str | None:
@@ -61,6 +66,34 @@ def _on_commit(value: Any) -> str | None:
     return None if isinstance(value, (bool, str)) else "it is True, False or a database alias"
 
 
+def _one_of(*choices: str | None) -> _Check:
+    def check(value: Any) -> str | None:
+        if value in choices:
+            return None
+        return f"it is {' or '.join(map(repr, choices))}"
+
+    return check
+
+
+def _unique_key(value: Any) -> str | None:
+    names = isinstance(value, (list, tuple)) and value and all(isinstance(v, str) for v in value)
+    if value is None or names or callable(value):
+        return None
+    return "it is a tuple of names of arguments, or a function of the arguments"
+
+
+def _switch_name(value: Any) -> str | None:
+    if value is None or (isinstance(value, str) and SWITCH_NAME.fullmatch(value)):
+        return None
+    return "it is the flag's name without 'disable_': letters, digits and '_'"
+
+
+def _switch_names(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)) and not any(v is None or _switch_name(v) for v in value):
+        return None
+    return "it is a tuple of names of flags, each without 'disable_'"
+
+
 #: What each option may be: a function that returns None, or what is right.
 CHECKS: Mapping[str, _Check] = {
     "queue": _queue,
@@ -73,14 +106,35 @@ CHECKS: Mapping[str, _Check] = {
     "expires_in": _duration,
     "timeout": _duration,
     "on_commit": _on_commit,
+    "unique_for": _duration,
+    "unique_until": _one_of("success", "start"),
+    "unique_key": _unique_key,
+    "on_conflict": _one_of("drop", "rerun"),
+    "kill_switch": _switch_name,
+    "kill_switch_aliases": _switch_names,
+    "kill_switch_fail": _one_of("open", "closed"),
+    "when_disabled": _one_of(None, "hold", "run", "drop"),
+    "self_healing": _flag,
 }
+
+#: What belongs to a class, and cannot be another thing for one call.
+OF_THE_CLASS = frozenset(
+    {
+        "timeout", "unique_until", "unique_key", "on_conflict", "kill_switch",
+        "kill_switch_aliases", "kill_switch_fail", "when_disabled", "self_healing",
+    }
+)  # fmt: skip
 
 
 def check_option(name: str, value: Any) -> None:
     """Raise InvalidOption when an option cannot have this value."""
-    check = CHECKS.get(name)
+    if name == "bypass_kill_switch":
+        check: _Check | None = _flag
+    else:
+        check = None if name in OF_THE_CLASS else CHECKS.get(name)
     if check is None:
-        raise InvalidOption(name, value, f"the options are {', '.join(sorted(CHECKS))}")
+        names = sorted({*CHECKS, "bypass_kill_switch"} - OF_THE_CLASS)
+        raise InvalidOption(name, value, f"the options are {', '.join(names)}")
     problem = check(value)
     if problem:
         raise InvalidOption(name, value, problem)
@@ -145,3 +199,27 @@ class Arity:
         except TypeError as error:
             raise InvalidArguments(job, f"{error} for perform{self.signature}") from None
         raise InvalidArguments(job, f"{given} given for perform{self.signature}")
+
+
+def unique_key(cls: Any, arity: Arity, args: Sequence[Any]) -> Any:
+    """
+    Return what makes a job unique by its class's ``unique_key``.
+
+    Raises: InvalidOption where it names an argument that ``perform`` has not,
+    ArgumentNotSerializable where it is not JSON.
+    """
+    chosen = cls.unique_key
+    if callable(chosen):
+        key = chosen(*args)
+    else:
+        bound = arity.signature.bind(*args)
+        bound.apply_defaults()
+        unknown = [name for name in chosen if name not in bound.arguments]
+        if unknown:
+            raise InvalidOption(
+                f"{cls.__qualname__}.unique_key", chosen,
+                f"perform{arity.signature} has no argument {unknown[0]!r}",
+            )  # fmt: skip
+        key = [bound.arguments[name] for name in chosen]
+    check_arguments([key])
+    return key

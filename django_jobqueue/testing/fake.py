@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django_jobqueue.client.outlet import Entry, use_outlet
 from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.payload import Payload
 from django_jobqueue.worker.inline import InlineOutlet
 
 
 class FakeOutlet:
     """
-    Keeps what was pushed, encoded as Redis would hold it.
+    Keeps what was pushed, encoded as Redis would hold it. Unique jobs are kept once.
 
     ::
 
@@ -23,10 +24,21 @@ class FakeOutlet:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        #: What a kill switch stopped while the box was drained.
+        self.held: list[Payload] = []
+        self._locks: dict[str, str] = {}
 
-    def push(self, entries: Sequence[Entry]) -> None:
-        """Keep the jobs."""
-        self.entries.extend(entries)
+    def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
+        """Keep the jobs, without those whose like is here; see ``Outlet.push``."""
+        left_out: dict[int, str] = {}
+        for index, entry in enumerate(entries):
+            jid = entry.payload.jid
+            owner = self._locks.setdefault(entry.lock.digest, jid) if entry.lock else jid
+            if owner == jid:
+                self.entries.append(entry)
+            else:
+                left_out[index] = owner
+        return left_out
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -40,8 +52,10 @@ class FakeOutlet:
         return [entry.payload.args for entry in self.jobs_of(cls)]
 
     def clear(self) -> None:
-        """Forget everything that was pushed."""
+        """Forget everything that was pushed, with the locks."""
         self.entries.clear()
+        self.held.clear()
+        self._locks.clear()
 
     def drain(self) -> int:
         """
@@ -53,6 +67,18 @@ class FakeOutlet:
         inline = InlineOutlet()
         with use_outlet(self):
             while self.entries:
-                inline.perform(self.entries.pop(0).raw)
-                ran += 1
+                entry = self.entries.pop(0)
+                if entry.lock and entry.payload.unique_until_start:
+                    self._free(entry)
+                try:
+                    inline.perform(entry.raw)
+                finally:
+                    self._free(entry)
+                ran += len(inline.held) == 0
+                self.held += inline.held
+                inline.held.clear()
         return ran
+
+    def _free(self, entry: Entry) -> None:
+        if entry.lock and self._locks.get(entry.lock.digest) == entry.payload.jid:
+            del self._locks[entry.lock.digest]

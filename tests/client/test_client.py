@@ -11,6 +11,7 @@ import pytest
 from django_jobqueue.client.client import client_chain, push
 from django_jobqueue.client.middleware import Push
 from django_jobqueue.client.outlet import use_outlet
+from django_jobqueue.client.results import Status
 from django_jobqueue.exceptions import (
     ArgumentNotSerializable,
     InvalidQueueName,
@@ -19,6 +20,7 @@ from django_jobqueue.exceptions import (
 )
 from django_jobqueue.payload import Payload
 from django_jobqueue.signals import job_enqueued, job_refused
+from django_jobqueue.switches.switches import switches
 from django_jobqueue.testing import FakeOutlet
 from tests.client import recorders
 from tests.client.recorders import SEEN, path_of
@@ -61,8 +63,9 @@ def test_middleware_is_passed_in_the_order_of_the_settings(
 
 def test_what_a_middleware_passes_on_is_what_is_pushed_and_returned(settings: Any) -> None:
     with use_outlet(boxed(settings, recorders.Tenant)) as box:
-        (accepted,) = push(jobs(made(1)))
-    assert accepted is not None
+        (answer,) = push(jobs(made(1)))
+    accepted = answer.payload
+    assert answer.status is Status.PUSHED
     assert accepted.context == {"tenant": 7}
     assert isinstance(box, FakeOutlet)
     assert [entry.payload for entry in box.entries] == [accepted]
@@ -75,7 +78,8 @@ def test_a_middleware_that_does_not_call_on_refuses_and_the_others_are_pushed(
     box = boxed(settings, recorders.First, recorders.RefuseOdd, recorders.Second)
     with use_outlet(box):
         answers = push(jobs(made(0), made(1), made(2)))
-    assert [answer and answer.args for answer in answers] == [[0], None, [2]]
+    assert [answer.jid and answer.payload.args for answer in answers] == [[0], None, [2]]
+    assert answers[1].status is Status.REFUSED
     assert [entry.payload.args for entry in box.entries] == [[0], [2]]
     assert ("first", "refused") in seen
     assert seen.count(("second", "in")) == 2
@@ -192,7 +196,9 @@ def test_a_refused_push_sends_nothing(
     jobqueue_settings: JobqueueSettings, inside: Inside, count_round_trips: Callable[[], int]
 ) -> None:
     jobqueue_settings(CLIENT_MIDDLEWARE=path_of(recorders.RefuseOdd))
-    assert push(jobs(made(1), made(3))) == [None, None]
+    switches().refresh(force=True)  # looked at once a second, whoever asks
+    count_round_trips()
+    assert [answer.status for answer in push(jobs(made(1), made(3)))] == [Status.REFUSED] * 2
     assert push([]) == []
     assert count_round_trips() == 0
     assert inside.names() == set()

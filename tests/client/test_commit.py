@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,8 +11,9 @@ import pytest
 from django.db import connection, connections, transaction
 
 from django_jobqueue import Job
-from django_jobqueue.client.outlet import use_outlet
+from django_jobqueue.client.outlet import Entry, use_outlet
 from django_jobqueue.exceptions import StoreUnavailable
+from django_jobqueue.switches.switches import switches
 from django_jobqueue.testing import FakeOutlet
 from testproject.backups.models import Database
 from tests.client.recorders import RefuseOdd, path_of
@@ -58,9 +59,9 @@ class Trips(FakeOutlet):
         super().__init__()
         self.sizes: list[int] = []
 
-    def push(self, entries: Any) -> None:
+    def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
         self.sizes.append(len(entries))
-        super().push(entries)
+        return super().push(entries, healing=healing)
 
 
 @pytest.fixture
@@ -92,6 +93,8 @@ def test_the_jid_comes_at_once_and_the_push_with_the_commit(
     jobqueue_settings: JobqueueSettings, inside: Inside, count_round_trips: Callable[[], int]
 ) -> None:
     jobqueue_settings()
+    switches().refresh(force=True)  # looked at once a second, whoever asks
+    count_round_trips()
     with transaction.atomic():
         jid = CommitJob.perform_async(1)
         later = CommitJob.perform_in(60, 2)
@@ -384,7 +387,8 @@ def test_a_push_that_fails_at_the_commit_is_only_logged_where_the_settings_say_s
         first = CommitJob.perform_async(1)
         CommitJob.perform_async(2)
     assert Database.objects.filter(name="shop").exists()
-    (line,) = caplog.messages
+    # The switches have their own word about it.
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "django_jobqueue.client"]
     assert line.startswith("The transaction stands, and 2 job(s) of it were not enqueued: ")
     assert line.endswith(f"First jid {first}.")
 
@@ -392,7 +396,7 @@ def test_a_push_that_fails_at_the_commit_is_only_logged_where_the_settings_say_s
 @pytest.mark.django_db(transaction=True)
 def test_errors_that_are_not_of_the_queue_are_never_swallowed(settings: Any) -> None:
     class Broken(FakeOutlet):
-        def push(self, entries: Any) -> None:
+        def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
             raise ZeroDivisionError
 
     settings.JOBQUEUE = {"OUTLET": "fake", "ON_COMMIT_ERRORS": "log"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -25,8 +25,9 @@ from tests.support.server import RedisServer
 class Own:
     """An outlet of somebody's own."""
 
-    def push(self, entries: Sequence[Entry]) -> None:
+    def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
         """Take nothing."""
+        return {}
 
 
 def entry(*args: Any, queue: str = "default", at: float | None = None) -> Entry:

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from django_jobqueue import BulkResult, EnqueueResult, Status
+from django_jobqueue import BulkResult, EnqueueResult, Payload, Status
+from django_jobqueue.client.results import Answer
 
 
 def test_a_result_is_true_only_when_the_job_was_pushed() -> None:
@@ -21,9 +22,15 @@ def test_a_result_cannot_be_changed() -> None:
 
 
 def test_a_bulk_result_is_a_list_and_counts() -> None:
-    result = BulkResult(["a", None, "b", None, None])
-    assert result == ["a", None, "b", None, None]
-    assert (result.pushed, result.refused) == (2, 3)
-    result.append("c")
-    assert result.pushed == 3
-    assert (BulkResult().pushed, BulkResult().refused) == (0, 0)
+    result = BulkResult()
+    assert (result.pushed, result.refused) == (0, 0)
+    statuses = (
+        Status.PUSHED, Status.REFUSED, Status.PUSHED, Status.DISABLED, Status.DUPLICATE,
+        Status.DISABLED, Status.COOLING,
+    )  # fmt: skip
+    payloads = [Payload({"class": "HardJob", "args": [], "jid": letter}) for letter in "abcdefg"]
+    result.add(map(Answer, statuses[:3], payloads))
+    result.add(map(Answer, statuses[3:], payloads[3:]))
+    assert result == ["a", None, "c", None, None, None, None]
+    assert (result.pushed, result.refused, result.disabled) == (2, 1, 2)
+    assert (result.duplicates, result.cooling) == (1, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -40,11 +40,11 @@ class Slices(FakeOutlet):
         self.sizes: list[int] = []
         self._fail_at = fail_at
 
-    def push(self, entries: Sequence[Entry]) -> None:
+    def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
         if len(self.sizes) == self._fail_at:
             raise StoreUnavailable("gone in the middle")
         self.sizes.append(len(entries))
-        super().push(entries)
+        return super().push(entries, healing=healing)
 
 
 @pytest.fixture

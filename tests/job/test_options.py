@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
+from django_jobqueue import Job
 from django_jobqueue.exceptions import InvalidArguments, InvalidOption
-from django_jobqueue.job.options import CHECKS, Arity, check_option, option_problems, to_seconds
+from django_jobqueue.job.options import (
+    CHECKS,
+    OF_THE_CLASS,
+    Arity,
+    check_option,
+    option_problems,
+    to_seconds,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -22,8 +30,8 @@ GOOD: list[tuple[str, list[Any]]] = [
     ("backtrace", [True, False, 0, 10]),
     ("tags", [(), [], ["a", "b"], ("a",)]),
     ("expires_in", [None, HOUR, 60]),
-    ("timeout", [None, HOUR, 60]),
     ("on_commit", [True, False, "other"]),
+    ("unique_for", [None, HOUR, 60, 0.5]),
 ]
 
 BAD: list[tuple[str, list[Any]]] = [
@@ -35,9 +43,22 @@ BAD: list[tuple[str, list[Any]]] = [
     ("backtrace", [-1, None, "all"]),
     ("tags", ["a", [1], None, {"a"}]),
     ("expires_in", [0, timedelta(days=-1), True]),
-    ("timeout", [0, "5", float("inf")]),
     ("on_commit", [None, 1]),
+    ("unique_for", [0, -1, True, "60", float("nan")]),
 ]
+
+#: What belongs to a class, and cannot differ for one call: good values, and bad ones.
+OF_ITS_CLASS: dict[str, tuple[list[Any], list[Any]]] = {
+    "timeout": ([None, HOUR, 60], [0, "5", float("inf")]),
+    "unique_until": (["success", "start"], ["end", None, True]),
+    "unique_key": ([None, ("a",), ["a", "b"], len], [(), "a", (1,), 7]),
+    "on_conflict": (["drop", "rerun"], ["replace", None]),
+    "kill_switch": ([None, "billing_invoice_job"], ["", "a b", "a-b", "x" * 93, 7]),
+    "kill_switch_aliases": ([(), ["old_job"]], ["old_job", (None,), ("a b",), None]),
+    "kill_switch_fail": (["open", "closed"], ["shut", None]),
+    "when_disabled": ([None, "hold", "run", "drop"], ["keep", False]),
+    "self_healing": ([True, False], [None, 1]),
+}
 
 
 def flat(table: list[tuple[str, list[Any]]]) -> list[tuple[str, Any]]:
@@ -58,36 +79,44 @@ def test_a_value_that_an_option_cannot_have_is_refused(name: str, value: Any) ->
 
 
 def test_every_option_is_tried_here() -> None:
-    assert [name for name, _ in GOOD] == [name for name, _ in BAD] == list(CHECKS)
+    of_one_call = [name for name in CHECKS if name not in OF_THE_CLASS]
+    assert [name for name, _ in GOOD] == [name for name, _ in BAD] == of_one_call
+    assert OF_ITS_CLASS.keys() == OF_THE_CLASS
+
+
+@pytest.mark.parametrize("name", OF_ITS_CLASS)
+def test_what_belongs_to_a_class_is_checked_there_and_refused_for_one_call(name: str) -> None:
+    good, bad = OF_ITS_CLASS[name]
+    assert [CHECKS[name](value) for value in good] == [None] * len(good)
+    assert all(CHECKS[name](value) for value in bad)
+    with pytest.raises(InvalidOption, match="the options are"):
+        check_option(name, good[0])
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_one_call_may_pass_a_kill_switch(value: bool) -> None:
+    check_option("bypass_kill_switch", value)
+    with pytest.raises(InvalidOption):
+        check_option("bypass_kill_switch", "yes")
 
 
 def test_a_name_that_is_no_option_is_refused_with_those_that_are() -> None:
-    with pytest.raises(InvalidOption, match="the options are backtrace, dead, expires_in, on_comm"):
+    with pytest.raises(InvalidOption, match="the options are backtrace, bypass_kill_switch, dead"):
         check_option("prioritiy", 1)
 
 
 def test_all_problems_of_a_class_are_told_each_with_the_way_out() -> None:
-    class Wrong:
-        queue = "a b"
-        retry = -1
-        retry_for = None
-        retry_queue = None
-        dead = "no"
-        backtrace = False
-        tags = ()
-        expires_in = None
-        timeout = None
-        on_commit = True
-        wire_name = "a|b"
-
-    name = Wrong.__qualname__
-    assert [fact for fact, _ in option_problems(Wrong)] == [
+    wrong = {"queue": "a b", "retry": -1, "dead": "no", "when_disabled": "x", "wire_name": "a|b"}
+    cls = type("Wrong", (Job,), {"abstract": True, **wrong})
+    name = cls.__qualname__
+    assert [fact for fact, _ in option_problems(cls)] == [
         f"{name}.queue is 'a b'.",
         f"{name}.retry is -1.",
         f"{name}.dead is 'no'.",
+        f"{name}.when_disabled is 'x'.",
         f"{name}.wire_name is 'a|b'.",
     ]
-    assert all(hint[0].isupper() and hint.endswith(".") for _, hint in option_problems(Wrong))
+    assert all(hint[0].isupper() and hint.endswith(".") for _, hint in option_problems(cls))
 
 
 @pytest.mark.parametrize(("value", "length"), [(HOUR, 3600.0), (60, 60.0), (0.5, 0.5)])

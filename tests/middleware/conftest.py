@@ -1,5 +1,6 @@
-"""A second database."""
+"""A second database, and a look into Redis."""
 
 from tests.support.databases import other_database
+from tests.support.inside import count_round_trips, inside
 
-__all__ = ["other_database"]
+__all__ = ["count_round_trips", "inside", "other_database"]

@@ -1,0 +1,1 @@
+"""The kill switches: a waffle flag for every job class, asked without SQL."""

@@ -1,0 +1,89 @@
+"""The loop that keeps a worker's switches fresh, and the mirror true to the database."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Collection
+
+from django.db import DatabaseError, close_old_connections
+
+from django_jobqueue import clock
+from django_jobqueue.exceptions import JobQueueError
+from django_jobqueue.service import Outage, Service
+from django_jobqueue.switches.publisher import sync
+from django_jobqueue.switches.seldom import Seldom
+from django_jobqueue.switches.switches import FRESH, switches
+
+logger = logging.getLogger("django_jobqueue.switches")
+
+#: Seconds between two readings of the database. With the second that other processes
+#: take to look at the mirror, all obey within 5 s what was written past every signal.
+EVERY = 3.5
+
+
+class Watcher(Service):
+    """
+    Read the mirror every second, and the database every few.
+
+    Every worker process has one; they look at the database at moments of their
+    own. What ``update()``, ``waffle_delete`` and SQL do to the flags is found
+    here, and a mirror that was flushed is written again. ``turned_off`` is told
+    the wire names of job classes that no switch stops any more.
+    """
+
+    name = "switches"
+
+    def __init__(
+        self,
+        outage: Outage | None = None,
+        turned_off: Callable[[Collection[str]], None] | None = None,
+    ) -> None:
+        super().__init__(outage)
+        self._turned_off = turned_off
+        self._stopped = switches().stopped()
+        self._trouble = Seldom(logger)
+        self._due = clock.monotonic() + random.uniform(0, EVERY)
+
+    def tick(self) -> float:
+        """Look at whatever is due; return the seconds until the next look."""
+        if clock.monotonic() >= self._due:
+            self._due = clock.monotonic() + EVERY
+            self._sync()
+        switches().refresh(force=True)
+        self._tell()
+        return max(0.0, min(FRESH, self._due - clock.monotonic()))
+
+    def _tell(self) -> None:
+        stopped = switches().stopped()
+        free = self._stopped - stopped
+        if free and self._turned_off is not None:
+            self._turned_off(free)
+        # Not before: what has failed is told again.
+        self._stopped = stopped
+
+    def _sync(self) -> None:
+        close_old_connections()
+        try:
+            sync()
+        except DatabaseError as error:
+            self._trouble.warn("The flags cannot be read, the last known states stay: %s", error)
+        finally:
+            close_old_connections()
+
+
+def load() -> None:
+    """
+    Learn the switches before a worker takes its first job.
+
+    From the database, and where that cannot be read, from the mirror; where
+    neither can, the worker begins without.
+    """
+    close_old_connections()
+    try:
+        sync()
+    except (JobQueueError, DatabaseError) as error:
+        logger.warning("The kill switches cannot be brought up to date yet: %s", error)
+        switches().refresh(force=True)
+    finally:
+        close_old_connections()
