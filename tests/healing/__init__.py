@@ -1,0 +1,1 @@
+"""An app of the tests: rows that need a job, of several kinds, and their reconcilers."""
