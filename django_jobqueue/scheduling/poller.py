@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Mapping, Sequence
 
 from django.db import close_old_connections
 
 from django_jobqueue.client.middleware import Push
 from django_jobqueue.exceptions import InvalidPayload
+from django_jobqueue.job.disabled import count_stopped, held, policy_of
 from django_jobqueue.payload import Payload, printable, stamp
 from django_jobqueue.service import Outage, Service
 from django_jobqueue.signals import job_refused, tell
-from django_jobqueue.store.sets import DROP, LATER, PUSH, Promotion
+from django_jobqueue.store.locks import lock_of
+from django_jobqueue.store.sets import DROP, HOLD, LATER, PUSH, Promotion
 from django_jobqueue.store.store import Store
+from django_jobqueue.store.tally import DROPPED, HELD
+from django_jobqueue.switches.switches import switches
 
 logger = logging.getLogger("django_jobqueue.worker")
 
@@ -87,10 +92,12 @@ class Poller(Service):
     def _promote(self, name: str, entries: list[bytes]) -> None:
         close_old_connections()
         try:
-            promotions = [self._decide(entry) for entry in entries]
+            with switches().pinned():  # asked twice, here and by the chain: the same answer
+                promotions = [self._decide(name, entry) for entry in entries]
         finally:
             close_old_connections()
         _, refused = self._store.sets.promote(name, promotions)
+        self._count(promotions, refused)
         if not refused:
             return
         logger.error(
@@ -103,26 +110,54 @@ class Poller(Service):
         ]
         self._store.sets.promote(name, later)
 
-    def _decide(self, entry: bytes) -> Promotion:
+    def _count(self, promotions: Sequence[Promotion], refused: Mapping[int, str]) -> None:
+        """Count what kill switches stopped."""
+        for verb, word in ((HOLD, HELD), (DROP, DROPPED)):
+            stopped = [
+                promotion.job_class
+                for index, promotion in enumerate(promotions)
+                if promotion.verb == verb and promotion.job_class and index not in refused
+            ]
+            count_stopped(self._store.tally, word, stopped)
+
+    def _decide(self, name: str, entry: bytes) -> Promotion:
         try:
             payload = Payload.decode(entry)
         except InvalidPayload:
             # A worker will bury it, with its bytes.
             return Promotion(PUSH, entry, entry, queue="default")
+        lock = lock_of(payload)
         try:
-            accepted = self._chain(payload)
+            if switches().refuses(payload):
+                stopped = self._disabled(name, entry, payload)
+                if stopped is not None:
+                    return stopped
+                with switches().allowing():
+                    accepted = self._chain(payload)
+            else:
+                accepted = self._chain(payload)
             if accepted is None:
                 logger.warning(
                     "%s jid=%s is due, and a client middleware dropped it",
                     printable(payload.job_class), printable(payload.jid),
                 )  # fmt: skip
                 tell(job_refused, None, payload=payload)
-                return Promotion(DROP, entry)
+                return Promotion(DROP, entry, lock=lock)
             new = accepted.replace(enqueued_at=stamp(unit=self._unit))
-            return Promotion(PUSH, entry, new.encode(), queue=accepted.queue)
+            return Promotion(PUSH, entry, new.encode(), queue=accepted.queue, lock=lock)
         except BaseException:
             logger.exception(
                 "%s jid=%s: a client middleware failed, the job is held for %.0f s",
                 printable(payload.job_class), printable(payload.jid), HELD_BACK,
             )  # fmt: skip
-            return Promotion(LATER, entry, entry, delay=HELD_BACK)
+            return Promotion(LATER, entry, entry, delay=HELD_BACK, lock=lock)
+
+    def _disabled(self, place: str, entry: bytes, payload: Payload) -> Promotion | None:
+        """Return where a job goes that a kill switch stops; None where it is promoted."""
+        policy, name = policy_of(payload), payload.job_class
+        if policy == "run":
+            return None
+        lock = lock_of(payload)
+        if policy == "drop":
+            return Promotion(DROP, entry, job_class=name, lock=lock)
+        return Promotion(HOLD, entry, held(payload, place).encode(), job_class=name, lock=lock)

@@ -22,6 +22,7 @@ from django_jobqueue.store.claims import (
     Claims,
     Move,
 )
+from django_jobqueue.store.locks import lock_in
 from django_jobqueue.store.store import Store
 
 logger = logging.getLogger("django_jobqueue.worker")
@@ -31,6 +32,10 @@ LOOK = 1.0
 
 #: Seconds between two searches for claims without a lease.
 ORPHAN_LOOK = 3600.0
+
+
+def _no_cooldown(job_class: str) -> float:
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class CrashPolicy:
     delay: float = 60.0
     window: float = 72 * 3600.0
     unit: str = "milliseconds"
+    #: How long the row of a dead job of this class is left alone.
+    cooldown: Callable[[str], float] = _no_cooldown
 
     def judge(self, claim: Claim, suspect: str) -> Move:
         """
@@ -55,7 +62,13 @@ class CrashPolicy:
         all that crash for the first time are.
         """
         try:
-            return self._judge(claim, suspect)
+            move = self._judge(claim, suspect)
+            lock = lock_in(claim.raw)
+            if lock is None:
+                return move
+            name = Payload.decode(claim.raw).job_class
+            cooldown = self.cooldown(name) if move.verb == BURY else 0.0
+            return replace(move, queue=claim.queue, lock=lock, cooldown=cooldown)
         except (ValueError, RecursionError) as error:
             # It can be read and not be written: no crash could ever be counted,
             # and all other claims of the process would stay with it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,8 +24,10 @@ from django_jobqueue.exceptions import (
 )
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.base import Job
+from django_jobqueue.job.disabled import held, policy_of
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload, log_facts, printable, wrap_invalid
+from django_jobqueue.reconciliation.pairs import cooldown_of
 from django_jobqueue.retry import (
     Decision,
     Fate,
@@ -37,7 +39,20 @@ from django_jobqueue.retry import (
     postpone_unknown,
 )
 from django_jobqueue.signals import job_died, job_retried, job_started, job_succeeded, tell
-from django_jobqueue.store.claims import DISCARDED, EXPIRED, SKIPPED, SNOOZE
+from django_jobqueue.store.claims import (
+    BURY,
+    DISCARDED,
+    DONE,
+    DROPPED,
+    EXPIRED,
+    FORGET,
+    HELD,
+    RETRY,
+    SKIPPED,
+    SNOOZE,
+)
+from django_jobqueue.store.locks import Lock, lock_of
+from django_jobqueue.switches.switches import switches
 from django_jobqueue.worker.middleware import Perform
 from django_jobqueue.worker.tracebacks import PlainTraceback
 
@@ -51,12 +66,17 @@ class Outcome:
     How a run ended that was no plain success: a verb of a result, bytes and a delay in seconds.
 
     ``error`` is the failure that ``perform`` raised, for those who run a job in line.
+    ``job_class`` names the class of a job that a kill switch stopped. ``lock`` is that
+    of a unique job; after a death its row is left alone for ``cooldown`` seconds.
     """
 
     verb: str
     raw: bytes = b""
     delay: float = 0.0
     error: BaseException | None = None
+    job_class: str = ""
+    lock: Lock | None = None
+    cooldown: float = 0.0
 
 
 class Executor:
@@ -68,11 +88,17 @@ class Executor:
     """
 
     def __init__(
-        self, settings: Settings, stopping: Callable[[], bool], *, inline: bool = False
+        self,
+        settings: Settings,
+        stopping: Callable[[], bool],
+        *,
+        inline: bool = False,
+        start_lock: Callable[[Lock, bool], None] | None = None,
     ) -> None:
         self._settings = settings
         self._stopping = stopping
         self._inline = inline
+        self._start_lock = start_lock
         layers: list[Callable[[Perform], Perform]] = [
             import_string(path) for path in settings.server_middleware
         ]
@@ -108,6 +134,13 @@ class Executor:
 
     def run_payload(self, payload: Payload, queue: str) -> tuple[Outcome | None, Any]:
         """Run a job; return its outcome, and what ``perform`` returned when it succeeded."""
+        lock = lock_of(payload)
+        outcome, result = self._run(payload, queue, lock)
+        if lock is not None:
+            outcome = _with_lock(outcome or Outcome(DONE), payload, lock)
+        return outcome, result
+
+    def _run(self, payload: Payload, queue: str, lock: Lock | None) -> tuple[Outcome | None, Any]:
         unit = self._settings.timestamps
         job: Job | None = None
         try:
@@ -119,6 +152,10 @@ class Executor:
                     extra=log_facts(payload),
                 )
                 return Outcome(EXPIRED), None
+            if switches().refuses(payload):
+                stopped = _disabled(payload)
+                if stopped is not None:
+                    return stopped, None
             attempt = Attempt(
                 payload, queue, clock.monotonic(), self._stopping, inline=self._inline
             )
@@ -134,6 +171,8 @@ class Executor:
             decision = self._decide(None, payload, error)
             return self._failed(None, payload, decision, error, cls), None
         try:
+            if lock is not None:
+                self._begin(payload, lock)
             announce(job_started, cls, payload)
             result = self._chain(job)
         except BaseException as error:
@@ -147,6 +186,11 @@ class Executor:
             return Outcome(SKIPPED), None
         announce(job_succeeded, cls, payload, elapsed=clock.monotonic() - attempt.started)
         return None, result
+
+    def _begin(self, payload: Payload, lock: Lock) -> None:
+        """Tell Redis of the start where a lock depends on it."""
+        if self._start_lock is not None and (payload.unique_until_start or lock.rerun):
+            self._start_lock(lock, payload.unique_until_start)
 
     def _judge(self, job: Job, payload: Payload, error: BaseException) -> Outcome:
         facts = log_facts(payload)
@@ -213,6 +257,28 @@ class Executor:
         if decision.fate in (Fate.RETRY, Fate.POSTPONE):
             payload = payload.replace(enqueued_at=None)
         return Outcome(decision.fate.value, payload.encode(), decision.delay, error)
+
+
+def _disabled(payload: Payload) -> Outcome | None:
+    """Return what becomes of a job whose kill switch is on; None where it runs all the same."""
+    policy, name = policy_of(payload), payload.job_class
+    if policy == "run":
+        return None
+    facts = log_facts(payload)
+    if policy == "drop":
+        logger.info("%s jid=%s dropped: its kill switch is on", *_names(payload), extra=facts)
+        return Outcome(DROPPED, job_class=name)
+    logger.debug("%s jid=%s held: its kill switch is on", *_names(payload), extra=facts)
+    return Outcome(HELD, held(payload, "queue").encode(), job_class=name)
+
+
+def _with_lock(outcome: Outcome, payload: Payload, lock: Lock) -> Outcome:
+    """Return an outcome with what it means for the lock of its job."""
+    if outcome.verb in (RETRY, SNOOZE) and payload.unique_until_start:
+        return outcome  # it was given up when the job started
+    died = outcome.verb in (BURY, FORGET, DISCARDED)
+    cooldown = cooldown_of(payload.job_class) if died else 0.0
+    return replace(outcome, lock=lock, cooldown=cooldown)
 
 
 def announce(signal: Signal, cls: type[Job] | None, payload: Payload, **facts: Any) -> None:

@@ -20,9 +20,19 @@ from django_jobqueue.exceptions import (
     StoreRefused,
     StoreUnavailable,
 )
+from django_jobqueue.job.disabled import count_stopped
 from django_jobqueue.payload import Payload, printable
 from django_jobqueue.service import Backoff, Outage
-from django_jobqueue.store.claims import BACK, MOVE_LIMIT, Claim, Move, Step
+from django_jobqueue.store.claims import (
+    BACK,
+    DROPPED,
+    HELD,
+    MOVE_LIMIT,
+    Claim,
+    Move,
+    Step,
+)
+from django_jobqueue.store.locks import Lock, lock_in
 from django_jobqueue.store.store import Store
 from django_jobqueue.store.waiter import drain
 from django_jobqueue.worker.executor import Outcome
@@ -152,6 +162,11 @@ class Fetcher:
         """Return how many claims are not yet resolved in Redis."""
         return len(self._held)
 
+    def locks(self) -> list[Lock]:
+        """Return the locks of the unique jobs that wait here or run."""
+        unfinished = [h.claim.raw for h in list(self._held.values()) if h.ended is None]
+        return [lock for raw in unfinished if (lock := lock_in(raw)) is not None]
+
     def doubt(self) -> None:
         """Have the claims compared with memory soon: a reply may have been lost."""
         self._doubtful = True
@@ -269,6 +284,7 @@ class Fetcher:
         )
         self._lease.renewed(sent_at, lapsed=step.lapsed)
         self._settle(sending, again, step)
+        self._count_stopped(moves, step)
         if suspect is not None and suspect is not self._suspect:
             self._suspects.popleft()
             self._suspect = suspect
@@ -297,6 +313,11 @@ class Fetcher:
                 "%d result(s) came too late: the lease had ended, and the jobs were taken back",
                 step.fenced,
             )
+
+    def _count_stopped(self, moves: list[Move], step: Step) -> None:
+        for verb in (HELD, DROPPED):
+            stopped = [m.job_class for m in moves if m.verb == verb and m.field not in step.refused]
+            count_stopped(self._store.tally, verb, stopped)
 
     def _learn(self, step: Step, wanted: int) -> None:
         """Draw conclusions on where there may be more."""
@@ -408,7 +429,7 @@ class Fetcher:
     def _give_back(self, held: Held, now: float) -> None:
         if held is self._suspect:
             self._suspect = None
-        held.outcome = Outcome(BACK)
+        held.outcome = Outcome(BACK, lock=lock_in(held.claim.raw))
         held.ended = now
         self._undelivered.append(held)
 
@@ -503,7 +524,16 @@ class Fetcher:
 
 
 def _move(held: Held, outcome: Outcome) -> Move:
-    return Move(outcome.verb, held.claim.field, outcome.raw, outcome.delay, held.claim.queue)
+    return Move(
+        outcome.verb,
+        held.claim.field,
+        outcome.raw,
+        outcome.delay,
+        held.claim.queue,
+        job_class=outcome.job_class,
+        lock=outcome.lock,
+        cooldown=outcome.cooldown,
+    )
 
 
 def _weighs_much(claimed: list[Claim]) -> bool:

@@ -73,11 +73,18 @@ class Heartbeat(Service):
         self._lease.renewed(sent_at, lapsed=lapsed)
         self._rtt_us = int((clock.monotonic() - sent_at) * 1e6)
         self._fetcher.doubt()
+        self._renew_locks()
         self._record()
         name = self._store.processes.take_signal(self._identity)
         if name in REMOTE_SIGNALS:
             self._send_signal(REMOTE_SIGNALS[name])
         return beat_interval(self._lease.seconds)
+
+    def _renew_locks(self) -> None:
+        """Keep the locks of the jobs at work: a job may take longer than its lock lasts."""
+        locks = self._fetcher.locks()
+        if locks:
+            self._store.locks.renew(locks)
 
     def _record(self) -> None:
         """Write the record; when Redis is full, people see an old one, and the work goes on."""

@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Collection
 
 from django.db import close_old_connections, connections
 
@@ -25,11 +26,18 @@ from django_jobqueue.exceptions import (
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload, printable
+from django_jobqueue.reconciliation.pairs import cooldown_of, reconcilers_of, timetable_of
+from django_jobqueue.scheduling.epoch import EpochWatch
 from django_jobqueue.scheduling.poller import Poller
 from django_jobqueue.scheduling.recovery import CrashPolicy, Recovery
+from django_jobqueue.scheduling.releaser import Releaser
+from django_jobqueue.scheduling.ticker import Ticker
 from django_jobqueue.service import Outage, Service
 from django_jobqueue.signals import job_died
+from django_jobqueue.store.locks import Lock
 from django_jobqueue.store.store import Store
+from django_jobqueue.switches.watcher import Watcher
+from django_jobqueue.switches.watcher import load as load_switches
 from django_jobqueue.worker.executor import Executor, announce
 from django_jobqueue.worker.fetcher import Fetcher
 from django_jobqueue.worker.heartbeat import Heartbeat
@@ -70,6 +78,7 @@ def crash_policy(settings: Settings) -> CrashPolicy:
         settings.poison_retry_delay,
         settings.poison_window,
         settings.timestamps,
+        cooldown_of,
     )
 
 
@@ -106,7 +115,7 @@ class Launcher:
         outage = Outage()
         self._lease = Lease(options.lease)
         self._fetcher = Fetcher(store.dedicated(), identity, options, self._lease, outage)
-        executor = Executor(settings, self._stopping.is_set)
+        executor = Executor(settings, self._stopping.is_set, start_lock=self._start_lock)
         self._processors = [
             Processor(number, self._fetcher, executor, self._lease, self._stopping.is_set)
             for number in range(options.concurrency)
@@ -124,7 +133,15 @@ class Launcher:
                 store.dedicated(), crash_policy(settings), options.lease,
                 lambda: self._lease.unbroken_for, outage, tell_of_poison,
             ),
+            *chores(store.dedicated(), settings, outage, burst=options.burst),
         ]  # fmt: skip
+
+    def _start_lock(self, lock: Lock, release: bool) -> None:
+        """Tell Redis that a unique job starts. The job goes on without: its lock runs out."""
+        try:
+            self._store.locks.start(lock, release=release)
+        except StoreError as error:
+            logger.warning("the lock of jid=%s stays until it runs out: %s", lock.jid, error)
 
     def run(self) -> int:
         """
@@ -133,6 +150,7 @@ class Launcher:
         Returns the exit code. Raises: BootError when the process cannot start.
         """
         sys.setswitchinterval(SWITCH)
+        load_switches()
         try:
             if not self._store.claims.join(self._identity, self._options.lease):
                 raise BootError(f"identity already live: {self._identity}")
@@ -236,6 +254,31 @@ class Launcher:
             return EXIT_LEFT
         logger.info("stopped")
         return EXIT_OK
+
+
+def chores(store: Store, settings: Settings, outage: Outage, *, burst: bool) -> list[Service]:
+    """
+    Return what every process looks after beside its jobs: switches, timetables, lost data.
+
+    With ``burst`` nothing of it makes new work: what is there is to be drained.
+    """
+    ticker = Ticker(settings.periodic, settings.reconcilers, outage)
+
+    def heal(turned_off: Collection[str]) -> None:
+        """Run the reconcilers of jobs that may be enqueued again."""
+        for job in turned_off:
+            for reconciler in reconcilers_of(job):
+                if (timetable := timetable_of(reconciler)) is not None:
+                    ticker.trigger(timetable.name)
+
+    if burst:
+        return [Watcher(outage), Releaser(store, outage)]
+    return [
+        Watcher(outage, heal),
+        Releaser(store, outage),
+        ticker,
+        EpochWatch(store, ticker.trigger_all, outage),
+    ]
 
 
 def tell_of_poison(payload: Payload) -> None:

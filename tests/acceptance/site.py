@@ -247,7 +247,7 @@ class Site:
         live are no leftovers, so ask when all have stopped.
         """
         ours = f"{self.keys.leases[: -len('leases')]}"
-        lasting = {self.keys.counters, self.keys.leader}
+        lasting = {self.keys.counters, self.keys.leader, self.keys.epoch, self.keys.switches}
         found = []
         for name in self.redis.scan_iter(match=f"{self.prefix}*", count=1000):
             key = name.decode()

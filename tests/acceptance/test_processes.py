@@ -107,8 +107,11 @@ def test_nobody_leaks_threads_or_descriptors(site: Site) -> None:
         pids = [worker.pid, *worker.children()]
         return {pid: (threads(pid), len(descriptors(pid))) for pid in pids}
 
-    # The beat that comes seconds after the start opens the last connection.
+    # The beat that comes seconds after the start opens the last connection, and every
+    # other service has had its first turn by then.
     wait_until(lambda: len(site.store.processes.identities()) == 2, SOON, "two records")
+    wait_until(lambda: count_lines(worker.output(), " threads on ") == [2], SOON, "two starts")
+    elapse(2.0)
     before = counted()
     for round_ in range(5):
         site.push_all(payload(FailJob, f"fail{round_}-{n}", "ValueError") for n in range(100))

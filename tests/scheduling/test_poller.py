@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from django_jobqueue import Payload
+from django_jobqueue import Job, Payload
 from django_jobqueue.client.middleware import Push
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreUnavailable
+from django_jobqueue.job.base import wire_name
 from django_jobqueue.scheduling import poller as room
 from django_jobqueue.scheduling.poller import NAP, PAGE, Poller
 from django_jobqueue.signals import job_refused
 from django_jobqueue.store.sets import Promotion, Sets
+from django_jobqueue.switches.switches import switches
+from django_jobqueue.testing import disable_job
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import FrozenClock, freeze
 from tests.support.inside import Inside
@@ -385,3 +388,101 @@ def test_arguments_are_never_logged(inside: Inside, caplog: pytest.LogCaptureFix
     poller(chain).promote_due()
     assert len(caplog.records) == 2
     assert "secret" not in caplog.text
+
+
+# Kill switches and locks ---------------------------------------------------------
+
+DIGEST = "c" * 32
+
+
+class StoppedJob(Job):
+    """Its switch is thrown in these tests."""
+
+    def perform(self, number: int) -> None:
+        """Do nothing."""
+
+
+def stopped(number: int, **fields: Any) -> bytes:
+    return (
+        Payload.decode(job(number)).replace(**{"class": wire_name(StoppedJob), **fields}).encode()
+    )
+
+
+def middleware(payload: Payload) -> Payload | None:
+    """Ask the switches as the client middleware does."""
+    return None if switches().refuses(payload) else payload
+
+
+@each_set
+def test_what_is_due_while_its_switch_is_on_is_held_with_its_lock(
+    inside: Inside, name: str
+) -> None:
+    raw = stopped(1, unique_for=60.0, unique_digest=DIGEST)
+    inside.put(name, raw, 1)
+    inside.put(name, job(2), 2)
+    lock = inside.key(f"jq:unique:{DIGEST}")
+    inside.client.set(lock, Payload.decode(raw).jid, px=5000)
+    with disable_job(StoppedJob):
+        poller(middleware).promote_due()
+    assert inside.args("low") == [[2]]
+    ((entry, _),) = store().held.page(wire_name(StoppedJob))
+    held = Payload.decode(entry)
+    assert (held.held_from, held.args) == (name, [1])
+    assert inside.client.ttl(lock) == -1
+    assert store().tally.last()[wire_name(StoppedJob)] == {"held": 1}
+    assert {"dead", name}.isdisjoint(inside.names())
+
+
+def test_what_is_due_while_its_switch_is_on_is_dropped_where_the_settings_say_so(
+    inside: Inside, jobqueue_settings: JobqueueSettings
+) -> None:
+    jobqueue_settings(KILL_SWITCH={"QUEUED_JOBS": "drop"})
+    raw = stopped(1, unique_for=60.0, unique_digest=DIGEST)
+    inside.put("schedule", raw, 1)
+    inside.client.set(inside.key(f"jq:unique:{DIGEST}"), Payload.decode(raw).jid)
+    with disable_job(StoppedJob):
+        poller(middleware).promote_due()
+    assert store().tally.last()[wire_name(StoppedJob)] == {"dropped": 1}
+    assert not any("unique" in name or "queue:" in name for name in inside.names())
+
+
+def test_what_is_due_while_its_switch_is_on_goes_on_where_the_settings_say_so(
+    inside: Inside, jobqueue_settings: JobqueueSettings
+) -> None:
+    jobqueue_settings(KILL_SWITCH={"QUEUED_JOBS": "run"})
+    inside.put("schedule", stopped(1), 1)
+    with disable_job(StoppedJob):
+        poller(middleware).promote_due()
+    assert inside.args("low") == [[1]]
+
+
+def test_a_switch_thrown_between_two_questions_destroys_nothing(inside: Inside) -> None:
+    """The middleware is not asked what the poller has asked already: its None would drop a job."""
+    asked = []
+
+    def throw_and_ask(payload: Payload) -> Payload | None:
+        with disable_job(StoppedJob):
+            asked.append(payload.jid)
+            return middleware(payload)
+
+    inside.put("schedule", stopped(1), 1)
+    poller(throw_and_ask).promote_due()
+    assert len(asked) == 1
+    assert inside.args("low") == [[1]]
+
+
+def test_the_lock_of_a_promoted_job_lasts_as_long_as_before(inside: Inside) -> None:
+    raw = stopped(1, unique_for=60.0, unique_digest=DIGEST)
+    inside.put("retry", raw, 1)
+    lock = inside.key(f"jq:unique:{DIGEST}")
+    inside.client.set(lock, Payload.decode(raw).jid, px=5)
+    poller().promote_due()
+    assert 55 < inside.client.ttl(lock) <= 60
+
+
+def test_a_job_that_a_middleware_drops_gives_its_lock_up(inside: Inside) -> None:
+    raw = stopped(1, unique_for=60.0, unique_digest=DIGEST)
+    inside.put("schedule", raw, 1)
+    inside.client.set(inside.key(f"jq:unique:{DIGEST}"), Payload.decode(raw).jid)
+    poller(lambda payload: None).promote_due()
+    assert not any("unique" in name for name in inside.names())

@@ -17,10 +17,25 @@ from hypothesis import strategies as st
 
 from django_jobqueue import Discard, Job, Payload, Skip, Snooze
 from django_jobqueue.conf import get_settings
+from django_jobqueue.job.base import wire_name
 from django_jobqueue.payload import unwrap_invalid
 from django_jobqueue.retry import backoff, unpack_backtrace
 from django_jobqueue.signals import job_died, job_retried, job_started, job_succeeded
-from django_jobqueue.store.claims import BURY, DISCARDED, EXPIRED, FORGET, RETRY, SKIPPED, SNOOZE
+from django_jobqueue.store.claims import (
+    BURY,
+    DISCARDED,
+    DONE,
+    DROPPED,
+    EXPIRED,
+    FORGET,
+    HELD,
+    RETRY,
+    SKIPPED,
+    SNOOZE,
+)
+from django_jobqueue.store.locks import Lock
+from django_jobqueue.testing import disable_job
+from django_jobqueue.worker import executor as room
 from django_jobqueue.worker.executor import Executor, Outcome
 from tests.support.clocks import FrozenClock, freeze
 from tests.worker import recorders
@@ -796,3 +811,135 @@ class StopJob(Job):
     def perform(self) -> None:
         """Tell."""
         SEEN.append((self.stopping, self.is_inline))
+
+
+# Kill switches and locks ---------------------------------------------------------
+
+DIGEST = "a" * 32
+
+
+def stopping(run: Run, payload: Payload, policy: str, cls: type[Job] = DoJob) -> Outcome | None:
+    with disable_job(cls):
+        return run(payload, options={"KILL_SWITCH": {"QUEUED_JOBS": policy}})
+
+
+def test_a_job_whose_switch_is_on_is_held_and_not_run(
+    run: Run, seen: list[Any], clock: FrozenClock
+) -> None:
+    ACTS["nothing"] = note_that_it_ran
+    job = of(DoJob, unique_for=60.0, unique_digest=DIGEST)
+    outcome = stopping(run, job, "hold")
+    assert seen == []
+    assert outcome is not None
+    assert (outcome.verb, outcome.job_class) == (HELD, job.job_class)
+    assert outcome.lock == Lock(DIGEST, job.jid, 60.0)
+    kept = Payload.decode(outcome.raw)
+    assert kept.held_from == "queue"
+    assert kept.time("held_at") == pytest.approx(clock.now, abs=0.001)
+    assert kept.replace(held_at=None, held_from=None) == job.replace(queue="low")
+
+
+def test_a_job_whose_switch_is_on_is_dropped_or_run_where_the_settings_say_so(
+    run: Run, seen: list[Any]
+) -> None:
+    ACTS["nothing"] = note_that_it_ran
+    dropped = stopping(run, of(DoJob), "drop")
+    assert dropped is not None
+    assert (dropped.verb, dropped.job_class, dropped.raw) == (DROPPED, of(DoJob).job_class, b"")
+    assert seen == []
+    assert stopping(run, of(DoJob), "run") is None
+    assert seen == ["ran"]
+
+
+def test_a_class_has_the_last_word_on_its_held_jobs(
+    run: Run, seen: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ACTS["nothing"] = note_that_it_ran
+    monkeypatch.setattr(DoJob, "when_disabled", "run")
+    assert stopping(run, of(DoJob), "drop") is None
+    monkeypatch.setattr(DoJob, "when_disabled", "drop")
+    outcome = stopping(run, of(DoJob), "run")
+    assert outcome is not None
+    assert outcome.verb == DROPPED
+
+
+def test_one_job_that_passes_the_switch_is_run(run: Run, seen: list[Any]) -> None:
+    ACTS["nothing"] = note_that_it_ran
+    assert stopping(run, of(DoJob, bypass_kill_switch=True), "drop") is None
+    held = stopping(run, of(DoJob, bypass_kill_switch="yes"), "hold")
+    assert held is not None
+    assert held.verb == HELD
+
+
+def test_a_job_that_runs_sees_that_its_switch_was_thrown(run: Run) -> None:
+    answers = []
+
+    class LookJob(Job):
+        def perform(self) -> None:
+            answers.append(self.disabled)
+            with disable_job(LookJob):
+                answers.append(self.disabled)
+
+    look = Payload({"class": wire_name(LookJob), "args": [], "jid": "b" * 24})
+    assert run(look) is None
+    assert answers == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("act", "verb", "cooldown"),
+    [
+        (note_that_it_ran, DONE, 0.0),
+        (raising(Skip("no")), SKIPPED, 0.0),
+        (raising(Discard("no")), DISCARDED, 30.0),
+        (raising(Snooze(5)), SNOOZE, 0.0),
+        (raising(ValueError("no")), RETRY, 0.0),
+    ],
+)
+def test_the_lock_of_a_unique_job_goes_with_its_outcome(
+    run: Run, monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any], verb: str, cooldown: float
+) -> None:
+    monkeypatch.setattr(room, "cooldown_of", lambda name: 30.0)
+    ACTS["nothing"] = act
+    job = of(DoJob, unique_for=60.0, unique_digest=DIGEST)
+    outcome = run(job)
+    assert outcome is not None
+    assert (outcome.verb, outcome.lock) == (verb, Lock(DIGEST, job.jid, 60.0))
+    assert outcome.cooldown == cooldown
+
+
+@pytest.mark.parametrize("retry", [0, False])
+def test_a_unique_job_that_dies_leaves_its_row_alone_for_a_while(
+    run: Run, monkeypatch: pytest.MonkeyPatch, retry: bool | int
+) -> None:
+    monkeypatch.setattr(room, "cooldown_of", lambda name: 30.0)
+    ACTS["nothing"] = raising(ValueError("no"))
+    outcome = run(of(DoJob, retry=retry, unique_for=60.0, unique_digest=DIGEST))
+    assert outcome is not None
+    assert (outcome.verb in (BURY, FORGET), outcome.cooldown) == (True, 30.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "release"),
+    [({"unique_until": "start"}, True), ({"on_conflict": "rerun"}, False), ({}, None)],
+)
+def test_redis_is_told_of_a_start_where_a_lock_depends_on_it(
+    settings: Any, seen: list[Any], fields: dict[str, str], release: bool | None
+) -> None:
+    ACTS["nothing"] = note_that_it_ran
+    settings.JOBQUEUE = {"OUTLET": "fake"}
+
+    def start(lock: Lock, release: bool) -> None:
+        seen.append((lock.jid, release))
+
+    executor = Executor(get_settings(), stopping=lambda: False, start_lock=start)
+    job = of(DoJob, unique_for=60.0, unique_digest=DIGEST, **fields)
+    executor.run(job.encode(), "low")
+    assert seen == ([] if release is None else [(job.jid, release)]) + ["ran"]
+
+
+def test_a_lock_that_ended_with_the_start_is_not_taken_again_by_a_retry(run: Run) -> None:
+    ACTS["nothing"] = raising(ValueError("no"))
+    job = of(DoJob, unique_for=60.0, unique_digest=DIGEST, unique_until="start")
+    outcome = run(job)
+    assert outcome is not None
+    assert (outcome.verb, outcome.lock) == (RETRY, None)

@@ -13,6 +13,7 @@ from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreFull, StoreUnavailable
 from django_jobqueue.service import Outage
 from django_jobqueue.store.claims import Claim
+from django_jobqueue.store.locks import Lock, lock_in
 from django_jobqueue.store.processes import RECORD_TTL, Processes
 from django_jobqueue.worker.heartbeat import BEAT, Heartbeat, beat_interval
 from django_jobqueue.worker.held import Held
@@ -36,6 +37,9 @@ class Fetcher:
 
     def running(self) -> list[Held]:
         return self.jobs
+
+    def locks(self) -> list[Lock]:
+        return [lock for held in self.jobs if (lock := lock_in(held.claim.raw))]
 
     def doubt(self) -> None:
         self.doubts += 1
@@ -274,3 +278,44 @@ def test_one_signal_is_taken_a_beat_in_the_order_they_were_sent(rig: Rig, inside
     assert rig.sent == [signal.SIGTSTP]
     rig.beat.tick()
     assert rig.sent == [signal.SIGTSTP, signal.SIGTERM]
+
+
+# Locks of unique jobs -----------------------------------------------------------
+
+DIGEST = "a" * 32
+
+
+def unique(rig: Rig) -> Held:
+    payload = Payload(
+        {
+            "class": "HardJob", "args": [], "jid": "1" * 24, "unique_for": 60.0,
+            "unique_digest": DIGEST,
+        }
+    )  # fmt: skip
+    held = Held(Claim("1:1:default", "default", payload.encode()), 0.0, started=0.0)
+    rig.fetcher.jobs.append(held)
+    return held
+
+
+def test_the_lock_of_a_job_at_work_is_renewed_with_each_beat(rig: Rig, inside: Inside) -> None:
+    unique(rig)
+    lock = inside.key(f"jq:unique:{DIGEST}")
+    inside.client.set(lock, "1" * 24, px=500)
+    rig.beat.tick()
+    assert 55 < inside.client.ttl(lock) <= 60
+
+
+def test_the_lock_of_another_job_is_left_alone(rig: Rig, inside: Inside) -> None:
+    unique(rig)
+    lock = inside.key(f"jq:unique:{DIGEST}")
+    inside.client.set(lock, "2" * 24, px=500_000)
+    rig.beat.tick()
+    assert inside.client.get(lock) == b"2" * 24
+    assert inside.client.ttl(lock) > 400
+
+
+def test_a_lock_that_is_gone_is_not_taken_again(rig: Rig, inside: Inside) -> None:
+    """After a flush nobody would free it: the claim of its job is gone as well."""
+    unique(rig)
+    rig.beat.tick()
+    assert not inside.client.exists(inside.key(f"jq:unique:{DIGEST}"))
