@@ -11,13 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
+from django.core.checks import INFO, CheckMessage, Tags, run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db.models import QuerySet
+from waffle.models import Flag
 
 from django_jobqueue import Job, checks, conf, validators
+from django_jobqueue.checks import jobs as jobs_room
+from django_jobqueue.checks import settings as settings_room
+from django_jobqueue.checks import switches as switches_room
+from django_jobqueue.checks import timetables as timetables_room
+from django_jobqueue.checks.common import TAG
 from django_jobqueue.client.middleware import Push
+from django_jobqueue.models import Schedule
 from django_jobqueue.payload import Payload
+from django_jobqueue.reconciliation import Reconciler, problems
+from django_jobqueue.switches import flags
 from tests.support.processes import ROOT
 
 URL = "redis://localhost:6379/0"
@@ -70,7 +80,7 @@ NOTHING_TO_CALL = "a constant"
 def messages_of(settings: Any, **options: Any) -> list[CheckMessage]:
     """Return what the checks say of these settings, besides what they say of the jobs."""
     settings.JOBQUEUE = {"REDIS_URL": URL, "SERVER_MIDDLEWARE": [], **options}
-    return checks.check_settings()
+    return settings_room.check_settings()
 
 
 def message_of(settings: Any, **options: Any) -> CheckMessage:
@@ -100,7 +110,9 @@ def define() -> Iterator[DefineJob]:
 
 def told_of(*classes: type[Job]) -> list[tuple[str | None, str]]:
     """Return ids and texts of what the checks say of some job classes."""
-    return [(message.id, message.msg) for message in checks.check_jobs() if message.obj in classes]
+    return [
+        (message.id, message.msg) for message in jobs_room.check_jobs() if message.obj in classes
+    ]
 
 
 def test_a_good_project_has_nothing_to_tell(settings: Any, define: DefineJob) -> None:
@@ -120,7 +132,7 @@ def test_a_good_project_has_nothing_to_tell(settings: Any, define: DefineJob) ->
 def test_django_runs_the_checks(settings: Any, define: DefineJob) -> None:
     settings.JOBQUEUE = {"REDIS_URL": URL, "LEASE": 1, "SERVER_MIDDLEWARE": []}
     define(queue="a b")
-    ids = [message.id for message in run_checks(tags=[checks.TAG])]
+    ids = [message.id for message in run_checks(tags=[TAG])]
     assert {"django_jobqueue.E005", "django_jobqueue.E021"} <= set(ids)
     with pytest.raises(SystemCheckError, match=r"JOBQUEUE\['LEASE'\] is 1"):
         call_command("check")
@@ -150,7 +162,7 @@ def test_every_problem_of_the_settings_is_told_at_once(settings: Any) -> None:
 
 def test_settings_that_are_no_dict_are_told(settings: Any) -> None:
     settings.JOBQUEUE = "redis://app:s3cr3t@localhost"
-    told = checks.check_settings()
+    told = settings_room.check_settings()
     assert told[0].id == "django_jobqueue.E001"
     assert "s3cr3t" not in str(told)
 
@@ -260,10 +272,188 @@ def test_a_job_without_perform_is_told(define: DefineJob) -> None:
     assert told_of(cls) == []
 
 
+class Numbered(Job):
+    """Takes a number."""
+
+    self_healing = False
+
+    def perform(self, number: int) -> None:
+        """Do nothing."""
+
+
+class Base(Job):
+    """For others to derive from."""
+
+    abstract = True
+
+
+class Heal(Reconciler):
+    """Heals nothing."""
+
+    job = Numbered
+
+    def get_queryset(self) -> QuerySet[Any]:
+        """Return no rows."""
+        return Schedule.objects.none()
+
+
+def told_of_timetables(
+    settings: Any, periodic: Any = None, reconcilers: Any = None
+) -> list[tuple[str | None, str]]:
+    """Return ids and texts of what the checks say of these entries."""
+    settings.JOBQUEUE = {
+        "REDIS_URL": URL,
+        "PERIODIC": periodic or {},
+        "RECONCILERS": reconcilers or {},
+    }
+    told = timetables_room.check_timetables()
+    assert all(message.hint and message.is_serious() for message in told)
+    return [(message.id, message.msg) for message in told]
+
+
+def test_timetables_that_can_be_run_have_nothing_to_tell(settings: Any) -> None:
+    here = __name__
+    entry = {"job": f"{here}.Numbered", "every": "1m", "args": [7]}
+    assert told_of_timetables(settings, {"often": entry}, {f"{here}.Heal": {"every": 60}}) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "number", "fact"),
+    [
+        ("Nowhere", [], "E010", "which cannot be imported (ImportError: "),
+        ("Middleware", [], "E040", "which is no job class."),
+        ("NOTHING_TO_CALL", [], "E040", "which is no job class."),
+        ("Base", [], "E040", "which is abstract."),
+        ("Numbered", [], "E041", "and its arguments do not fit: "),
+        ("Numbered", [1, 2], "E041", "and its arguments do not fit: "),
+        ("Numbered", [{1, 2}], "E041", "and its arguments do not fit: args[0]"),
+    ],
+)
+def test_a_periodic_job_that_cannot_be_run_is_told(
+    settings: Any, name: str, args: list[Any], number: str, fact: str
+) -> None:
+    path = f"{__name__}.{name}"
+    entry = {"job": path, "every": 60, "args": args}
+    ((told, text),) = told_of_timetables(settings, {"often": entry})
+    assert told == f"django_jobqueue.{number}"
+    place, _, rest = text.partition(", ")
+    assert place == f"JOBQUEUE['PERIODIC']['often'] names {path!r}"
+    assert rest.startswith(fact)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "fact"),
+    [
+        ("Nowhere", "E010", "which cannot be imported"),
+        ("Middleware", "E040", "which is no job class"),
+        ("Numbered", "E042", "which is no reconciler"),
+    ],
+)
+def test_what_is_no_reconciler_is_told(settings: Any, name: str, number: str, fact: str) -> None:
+    path = f"{__name__}.{name}"
+    ((told, text),) = told_of_timetables(settings, None, {path: {"every": 60}})
+    assert told == f"django_jobqueue.{number}"
+    assert text.startswith(f"JOBQUEUE['RECONCILERS'] names {path!r}, {fact}")
+
+
+def test_every_wrong_timetable_is_told(settings: Any) -> None:
+    entry = {"job": "nowhere.Job", "every": 60}
+    told = told_of_timetables(settings, {"a": entry, "b": entry}, {"nowhere.Heal": {"every": 1}})
+    assert [number for number, _ in told] == ["django_jobqueue.E010"] * 3
+
+
+# Kill switches ----------------------------------------------------------------
+
+
+def ids_of(messages: list[CheckMessage], *classes: type[Job]) -> list[str]:
+    """Return the ids of what is said of these classes, or of none in particular."""
+    return [
+        str(message.id).removeprefix("django_jobqueue.")
+        for message in messages
+        if message.obj is None or message.obj in classes
+    ]
+
+
+def test_two_jobs_with_one_kill_switch_are_told(settings: Any, define: DefineJob) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL}
+    rivals = [define("SampleJob", wire_name="one"), define("Sample.Job", wire_name="two")]
+    (message,) = (m for m in switches_room.check_kill_switches() if m.obj in rivals)
+    assert message.id == "django_jobqueue.E030"
+    assert f"{__name__}.Sample.Job and {__name__}.SampleJob have one kill switch" in message.msg
+    assert "'disable_sample_job'" in message.msg
+
+
+def test_a_kill_switch_of_its_own_cures_that(settings: Any, define: DefineJob) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL}
+    pair = [define("SampleJob", wire_name="one", kill_switch="a"), define("Sample.Job")]
+    assert ids_of(switches_room.check_kill_switches(), *pair) == []
+
+
+def test_a_former_name_that_is_another_jobs_own_is_told(settings: Any, define: DefineJob) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL}
+    rivals = [define("NewSample", kill_switch_aliases=("sample_job",)), define("SampleJob")]
+    assert ids_of(switches_room.check_kill_switches(), *rivals) == ["E030"]
+
+
+@pytest.mark.parametrize(("length", "told"), [(92, []), (93, ["E031"])])
+def test_a_kill_switch_that_waffle_cannot_hold_is_told(
+    settings: Any, define: DefineJob, length: int, told: list[str]
+) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL}
+    cls = define("y" * length)
+    assert ids_of(switches_room.check_kill_switches(), cls) == told
+
+
+def test_enqueueing_that_asks_no_kill_switch_is_warned(settings: Any) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL, "CLIENT_MIDDLEWARE": []}
+    assert ids_of(switches_room.check_kill_switches()) == ["W031"]
+    settings.JOBQUEUE = {"REDIS_URL": URL}
+    assert ids_of(switches_room.check_kill_switches()) == []
+
+
+def test_a_project_without_waffle_is_warned(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL}
+    monkeypatch.setattr(flags, "is_installed", lambda: False)
+    assert ids_of(switches_room.check_kill_switches()) == ["W030"]
+    assert switches_room.check_waffle() == []
+
+
+def test_settings_of_waffle_that_no_kill_switch_obeys_are_noted(settings: Any) -> None:
+    settings.WAFFLE_CACHE_NAME = "shared"
+    settings.CACHES = {
+        **settings.CACHES,
+        "shared": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"},
+    }
+    assert switches_room.check_waffle() == []
+    settings.WAFFLE_FLAG_DEFAULT = settings.WAFFLE_CREATE_MISSING_FLAGS = True
+    settings.WAFFLE_CACHE_NAME = "default"
+    notes = switches_room.check_waffle()
+    assert ids_of(notes) == ["I030", "I031", "I032"]
+    assert not any(note.is_serious(INFO + 1) for note in notes)
+
+
+@pytest.mark.django_db
+def test_a_kill_switch_that_says_neither_yes_nor_no_is_warned() -> None:
+    Flag.objects.create(name="disable_vague", superusers=True)
+    Flag.objects.create(name="disable_share", percent=10)
+    Flag.objects.create(name="enable_vague")
+    messages = run_checks(tags=[Tags.database], databases=["default"])
+    told = [m for m in messages if m.id == "django_jobqueue.W032"]
+    assert [m.obj.name for m in told] == ["disable_vague"]
+
+
+def test_flags_are_read_only_where_the_database_may_be_asked() -> None:
+    # No mark lets this test into the database.
+    assert switches_room.check_flags() == []
+    assert switches_room.check_flags(databases=["other"]) == []
+
+
 def test_every_id_is_explained() -> None:
-    sources = [Path(str(module.__file__)).read_text() for module in (conf, validators, checks)]
-    used = set(re.findall(r'"django_jobqueue\.([EW]\d+)"', "".join(sources)))
-    explained = re.findall(r"^([EW]\d+)  ", str(checks.__doc__), re.MULTILINE)
+    files = [Path(str(module.__file__)) for module in (conf, validators, problems)]
+    files += Path(str(checks.__file__)).parent.glob("*.py")
+    sources = [file.read_text() for file in files]
+    used = set(re.findall(r'"django_jobqueue\.([EIW]\d+)"', "".join(sources)))
+    explained = re.findall(r"^([EIW]\d+)  ", str(checks.__doc__), re.MULTILINE)
     assert sorted(used) == explained
 
 
@@ -273,12 +463,12 @@ def test_checks_open_no_socket(settings: Any, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert messages_of(settings) == []
-    checks.check_jobs()
+    jobs_room.check_jobs()
 
 
 def test_checks_start_no_server(tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "manage.py", "check", "--tag", checks.TAG],
+        [sys.executable, "manage.py", "check", "--tag", TAG],
         cwd=ROOT,
         env={
             "DJANGO_SETTINGS_MODULE": "testproject.settings",
