@@ -18,6 +18,19 @@ from tests.support.server import RedisServer
 _SWEEP = 500
 
 
+#: Fixtures of pytest-django that let a test into the database.
+_LET_IN = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest itself looks for what -m asks for
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``sql`` whatever test uses the database: .ci/run runs those on three of them."""
+    for item in items:
+        names = _LET_IN.intersection(getattr(item, "fixturenames", ()))
+        if names or item.get_closest_marker("django_db"):
+            item.add_marker(pytest.mark.sql)
+
+
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """

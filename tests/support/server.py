@@ -78,7 +78,7 @@ class RedisServer:
         # A client is closed with its server, so that no test leaves a socket behind.
         self._clients: weakref.WeakSet[redis.Redis] = weakref.WeakSet()
         self._info: dict[str, Any] = {}
-        self.directory = _short_directory()
+        self.directory = short_directory()
         self.log_path = self.directory / "server.log"
         self.socket_path = self.directory / "s"
         self.port = 0
@@ -318,7 +318,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _short_directory() -> Path:
+def short_directory() -> Path:
     """Make a directory whose path leaves room for a socket, wherever TMPDIR points."""
     made = Path(tempfile.mkdtemp(prefix="jq"))
     if len(os.fsencode(made / "s")) > _LONGEST_SOCKET_PATH:
