@@ -3,7 +3,8 @@ Settings of the project that django-jobqueue is developed, tested and shown with
 
 The environment moves it elsewhere: ``JOBQUEUE_DEMO_DIR`` (the folder of everything
 it writes), ``JOBQUEUE_REDIS_URL`` (none: the embedded server), ``JOBQUEUE_KEY_PREFIX``,
-``JOBQUEUE_LEASE`` (seconds) and ``DJANGO_DEBUG`` (``0`` turns it off).
+``JOBQUEUE_LEASE`` (seconds), ``BACKUPS_STALE_AFTER`` (seconds) and ``DJANGO_DEBUG``
+(``0`` turns it off).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "waffle",
     "django_jobqueue",
     "testproject.backups",
 ]
@@ -84,7 +86,12 @@ JOBQUEUE: dict[str, Any] = {
     "EMBEDDED_DIR": DATA_DIR / ".jobqueue",
     "KEY_PREFIX": os.environ.get("JOBQUEUE_KEY_PREFIX", ""),
     "LEASE": float(os.environ.get("JOBQUEUE_LEASE", "60")),
+    "RECONCILERS": {"testproject.backups.jobs.ScheduleBackups": {"every": "10s"}},
 }
 
 #: The folder that holds the archives of ``testproject.backups``.
 BACKUPS_ARCHIVE_DIR = DATA_DIR / "archives"
+
+#: Seconds after which a backup that is still running is nobody's any more: far more than
+#: any takes, for the job that comes next would work beside one that lives.
+BACKUPS_STALE_AFTER = float(os.environ.get("BACKUPS_STALE_AFTER", "600"))

@@ -13,10 +13,10 @@ from testproject.backups.models import Backup, Database
 class DatabaseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Databases by state."""
 
-    list_display = ("name", "state", "created_at", "started_at", "finished_at")
+    list_display = ("name", "state", "jid", "created_at", "started_at", "finished_at")
     list_filter = ("state",)
-    search_fields = ("name", "path")
-    readonly_fields = ("created_at", "started_at", "finished_at")
+    search_fields = ("name", "path", "jid")
+    readonly_fields = ("jid", "created_at", "started_at", "finished_at")
 
 
 @admin.register(Backup)

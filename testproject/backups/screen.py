@@ -61,7 +61,8 @@ class PlainScreen:
             self.say(f"  {self._what}: {done} of {self._total}")
         if remark and remark != self._remark:
             self.say(f"  {remark}")
-        self._quarters, self._remark = max(quarters, self._quarters), remark
+        # One that goes and comes again is no news.
+        self._quarters, self._remark = max(quarters, self._quarters), remark or self._remark
 
     def tabulate(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Write two aligned columns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from testproject.backups.demo import Outcome
+from testproject.backups.outcome import Outcome
 from testproject.backups.screen import PlainScreen, RichMissing, open_screen
 from tests.support.polling import wait_until
 
@@ -56,29 +57,33 @@ def assert_nothing_is_left(folder: Path) -> None:
     wait_until(lambda: not processes_of(folder), 30, f"the processes of {folder} to end")
 
 
-def test_a_demonstration_kills_workers_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_demonstration_loses_nothing_whatever_it_kills_flushes_and_stops(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     demo = start(
-        *("--databases", "12", "--concurrency", "2", "--processes", "1"),
+        *("--databases", "40", "--concurrency", "2", "--processes", "1"),
         *("--directory", str(folder)),
     )
     text, _ = demo.communicate(timeout=240)
     assert demo.returncode == 0, text
     summary = dict(
-        line.split(maxsplit=1) for line in text.partition("Summary\n")[2].splitlines()[:8]
+        line.split(maxsplit=1) for line in text.partition("Summary\n")[2].splitlines()[:13]
     )
-    assert summary["databases"] == "12"
-    assert summary["jobs"] == "12"
-    assert summary["lost"] == "0"
-    assert summary["verified"] == "12 archives restored, 0 faults"
+    counts = {name: int(line.split()[0]) for name, line in summary.items() if name != "seconds"}
+    assert counts["databases"] == 40
+    assert counts["jobs"] == 36
+    assert counts["lost"] == counts["doubled"] == 0
+    assert summary["verified"] == "40 archives restored, 0 faults"
     # How many jobs a kill hits is up to the machine; but what was hit came back.
     kills, hit = (int(word) for word in summary["kills"].split() if word.isdecimal())
     assert kills >= 1
     assert hit >= 1
-    assert int(summary["recovered"].split()[0]) >= hit
-    assert int(summary["duplicates"].split()[0]) >= hit
-    assert "waiting for the lease of the killed process" in text
-    assert len(list((folder / "archives").glob("*.gz"))) == 12
+    of_child = re.search(r"kill -9 of one child .* with (\d+) jobs running", text)
+    assert counts["recovered"] >= (int(of_child[1]) if of_child else 0)
+    assert counts["flushed"] > 0
+    assert "all jobs there again after" in summary["flushed"]
+    assert counts["refused"] == 4
+    assert counts["held"] == counts["released"] >= 1
+    assert len(list((folder / "archives").glob("*.gz"))) == 40
     assert_nothing_is_left(folder)
 
 
@@ -139,7 +144,7 @@ def test_a_plain_screen_writes_a_line_for_each_quarter_and_each_remark_once() ->
     screen = PlainScreen(stream)
     screen.begin("backups", 40)
     for done in range(41):
-        screen.reach(done, "waiting" if 20 < done < 30 else "")
+        screen.reach(done, "waiting" if 20 < done < 30 and done != 25 else "")
     screen.tabulate("Summary", [("lost", "0"), ("databases", "40")])
     assert stream.getvalue().splitlines() == [
         "  backups: 10 of 40",
@@ -156,12 +161,22 @@ def test_a_plain_screen_writes_a_line_for_each_quarter_and_each_remark_once() ->
 
 def test_an_outcome_names_every_problem() -> None:
     outcome = Outcome(
-        lost=["shop-0001"], faults=["a is missing"], exit_codes={"one": 0, "two": None, "three": 3}
+        flushed=9,
+        held=5,
+        released=3,
+        doubled=["shop-0002"],
+        lost=["shop-0001"],
+        faults=["a is missing"],
+        exit_codes={"one": 0, "two": None, "three": 3},
     )
     assert outcome.problems == [
         "shop-0001 was not backed up",
+        "shop-0002 was backed up by two jobs at once",
         "a is missing",
+        "after the flush some databases were left without a job",
+        "2 held jobs were not released",
         "two did not stop within 40 s",
         "three ended with exit code 3",
     ]
-    assert Outcome(exit_codes={"one": 0}).problems == []
+    fine = Outcome(flushed=9, healed=0.5, held=5, released=5, exit_codes={"one": 0})
+    assert fine.problems == []

@@ -6,14 +6,23 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.utils import timezone
 
+from django_jobqueue.exceptions import Skip
+from django_jobqueue.job.attempt import Attempt
+from django_jobqueue.job.base import wire_name
+from django_jobqueue.payload import Payload
+from django_jobqueue.testing import assert_heals, assert_idempotent
 from testproject.backups import jobs
 from testproject.backups.archive import Archive, CopyDamaged, make_archive
-from testproject.backups.jobs import BackupJob
+from testproject.backups.jobs import BackupJob, ScheduleBackups, claim
 from testproject.backups.models import Backup, Database
 from testproject.backups.verification import find_faults
 from tests.testproject.conftest import MakeRow
@@ -55,17 +64,61 @@ def test_a_database_that_is_gone_is_no_failure(db: None, archives: Path) -> None
     assert not archives.exists()
 
 
-def test_what_a_killed_attempt_left_running_is_run_again(row: Database) -> None:
-    Database.objects.update(state=Database.State.RUNNING)
-    BackupJob.perform_inline(row.pk)
-    assert find_faults(Backup.objects.get(database=row)) == []
+def test_what_a_killed_attempt_left_running_is_run_again_by_the_same_job(row: Database) -> None:
+    claim(row.pk, "a" * 24)
+    attempt(row, "a" * 24)
+    backup = Backup.objects.get(database=row)
+    assert backup.jid == "a" * 24
+    assert find_faults(backup) == []
 
 
-def test_two_attempts_at_once_record_one_backup(
+def test_another_job_leaves_a_running_database_alone(row: Database, archives: Path) -> None:
+    claim(row.pk, "a" * 24)
+    before = Database.objects.get(pk=row.pk)
+    with pytest.raises(Skip, match="another job has it"):
+        attempt(row, "b" * 24)
+    after = Database.objects.get(pk=row.pk)
+    assert (after.jid, after.started_at) == (before.jid, before.started_at)
+    assert not archives.exists()
+
+
+def test_a_database_that_runs_for_too_long_is_taken_over(row: Database, archives: Path) -> None:
+    claim(row.pk, "a" * 24)
+    age(row)
+    attempt(row, "b" * 24)
+    assert Backup.objects.get(database=row).jid == "b" * 24
+    assert len(files(archives)) == 1
+
+
+def test_of_many_jobs_one_claims_a_database(row: Database) -> None:
+    claim(row.pk, "a" * 24)
+    age(row)
+    claim(row.pk, "b" * 24)
+    for jid in ("a" * 24, "c" * 24):
+        with pytest.raises(Skip):
+            claim(row.pk, jid)
+
+
+def test_the_reconciler_finds_what_waits_and_what_runs_for_too_long(make_row: MakeRow) -> None:
+    waiting, running, stale, done = (make_row(seed) for seed in (1, 2, 3, 4))
+    for row in (running, stale, done):
+        claim(row.pk, "a" * 24)
+    attempt(done, "a" * 24)
+    age(stale)
+    assert set(ScheduleBackups().get_queryset()) == {waiting, stale}
+    assert_heals(ScheduleBackups)
+    assert set(Database.objects.exclude(state=Database.State.DONE)) == {running}
+
+
+def test_a_backup_may_run_twice(row: Database) -> None:
+    assert_idempotent(BackupJob, row.pk)
+
+
+def test_two_attempts_of_a_job_at_once_record_one_backup(
     row: Database, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_in_the_middle(monkeypatch, lambda: None)
-    BackupJob.perform_inline(row.pk)
+    run_in_the_middle(monkeypatch, lambda: attempt(row, "a" * 24))
+    attempt(row, "a" * 24)
     backup = Backup.objects.get(database=row)
     assert find_faults(backup) == []
     assert files(archives) == [Path(backup.path).name]
@@ -75,19 +128,55 @@ def test_the_first_of_two_attempts_wins_when_the_data_changed_between_them(
     row: Database, archives: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change() -> None:
-        with closing(sqlite3.connect(row.path)) as connection, connection:
-            connection.execute("DELETE FROM orders WHERE id = 1")
+        delete_an_order(row)
+        attempt(row, "a" * 24)
 
     run_in_the_middle(monkeypatch, change)
-    BackupJob.perform_inline(row.pk)
+    attempt(row, "a" * 24)
     backup = Backup.objects.get(database=row)
     # The inner attempt saw the change and came first; the outer one took its own file away.
     assert find_faults(backup) == []
     assert files(archives) == [Path(backup.path).name]
 
 
-def run_in_the_middle(monkeypatch: pytest.MonkeyPatch, change: object) -> None:
-    """Let another whole attempt happen between the outer one's archive and its record."""
+def test_a_job_that_was_taken_for_dead_records_nothing_beside_the_one_that_took_over(
+    row: Database, archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_over() -> None:
+        age(row)
+        claim(row.pk, "b" * 24)
+
+    run_in_the_middle(monkeypatch, take_over)
+    attempt(row, "a" * 24)
+    row.refresh_from_db()
+    assert (row.state, row.jid) == (Database.State.RUNNING, "b" * 24)
+    assert not Backup.objects.exists()
+    # The other may have made the same file, and be about to record it.
+    assert len(files(archives)) == 1
+    attempt(row, "b" * 24)
+    assert find_faults(Backup.objects.get(database=row)) == []
+
+
+def attempt(row: Database, jid: str) -> None:
+    """Let a job of this jid work on the database."""
+    fields = {"class": wire_name(BackupJob), "args": [row.pk], "jid": jid, "queue": "backups"}
+    BackupJob.for_attempt(Attempt(Payload(fields), "backups", 0.0)).run()
+
+
+def age(row: Database) -> None:
+    """Let a running database have been running for longer than any does."""
+    long_ago = timezone.now() - timedelta(seconds=settings.BACKUPS_STALE_AFTER + 1)
+    assert Database.objects.filter(pk=row.pk, state="running").update(started_at=long_ago)
+
+
+def delete_an_order(row: Database) -> None:
+    """Change the data of a database."""
+    with closing(sqlite3.connect(row.path)) as connection, connection:
+        connection.execute("DELETE FROM orders WHERE id = 1")
+
+
+def run_in_the_middle(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], None]) -> None:
+    """Let something happen between the archive of the first attempt and its record."""
     depth = 0
 
     def archive_with_company(source: Path, folder: Path, name: str) -> Archive:
@@ -95,9 +184,7 @@ def run_in_the_middle(monkeypatch: pytest.MonkeyPatch, change: object) -> None:
         depth += 1
         made = make_archive(source, folder, name)
         if depth == 1:
-            assert callable(change)
-            change()
-            BackupJob.perform_inline(int(name))
+            happen()
         return made
 
     monkeypatch.setattr(jobs, "make_archive", archive_with_company)

@@ -1,4 +1,4 @@
-"""The journal tells how often each job was begun, and what was running when its process died."""
+"""The journal tells how often each job was begun, what was killed, and who worked at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from testproject.backups.journal import VARIABLE, Journal, Running, attempt
+from testproject.backups.journal import VARIABLE, Journal, Running, attempt, holding
 
 
 @pytest.fixture
@@ -62,3 +62,55 @@ def test_without_the_variable_nothing_is_written(
     with attempt("a" * 24, 7):
         pass
     assert not journal.path.exists()
+
+
+def write(journal: Journal, *lines: str) -> None:
+    """Write lines of other processes: verb, jid, database, process, group."""
+    with journal.path.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines)
+    journal.read()
+
+
+def test_two_jobs_that_hold_a_database_at_once_are_found(journal: Journal) -> None:
+    with holding("a" * 24, 7), holding("b" * 24, 8), holding("b" * 24, 7):
+        journal.read()
+    assert journal.doubled == {7}
+
+
+def test_a_job_after_the_other_is_not_beside_it(journal: Journal) -> None:
+    for jid in ("a" * 24, "b" * 24):
+        with holding(jid, 7):
+            pass
+    journal.read()
+    assert journal.doubled == set()
+
+
+def test_a_second_attempt_of_the_same_job_is_the_same_job(journal: Journal) -> None:
+    write(journal, "taken aaaa 7 100 200", "taken aaaa 7 101 200", "left aaaa 7 100 200")
+    assert journal.doubled == set()
+    write(journal, "taken bbbb 7 102 200")
+    assert journal.doubled == {7}
+
+
+def test_a_job_that_was_skipped_has_held_nothing(journal: Journal) -> None:
+    write(journal, "begun aaaa 7 100 200", "taken aaaa 7 100 200", "begun bbbb 7 101 200")
+    assert journal.doubled == set()
+
+
+def test_what_a_killed_process_held_is_free_and_no_longer_under_way(journal: Journal) -> None:
+    for pid in (100, 101):
+        write(journal, f"begun aaaa {pid} {pid} 200", f"taken aaaa {pid} {pid} 200")
+    journal.note_death(200, 100)
+    write(journal, "taken bbbb 100 300 300")
+    assert journal.running(200) == [Running("aaaa", 101, 101, 200)]
+    assert journal.doubled == set()
+    write(journal, "taken bbbb 101 300 300")
+    assert journal.doubled == {101}
+
+
+def test_what_a_killed_group_held_is_free(journal: Journal) -> None:
+    write(journal, "begun aaaa 7 100 200", "taken aaaa 7 100 200", "taken aaaa 8 100 201")
+    journal.note_death(200)
+    write(journal, "taken bbbb 7 300 300", "taken bbbb 8 300 300")
+    assert journal.running(200) == []
+    assert journal.doubled == {8}

@@ -34,6 +34,15 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
+                (
+                    "jid",
+                    models.CharField(
+                        blank=True,
+                        help_text="The job that has claimed it.",
+                        max_length=64,
+                        verbose_name="job",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("finished_at", models.DateTimeField(blank=True, null=True)),

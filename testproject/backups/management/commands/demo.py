@@ -1,4 +1,4 @@
-"""``manage.py demo``: see that killed workers lose nothing."""
+"""``manage.py demo``: see that killed workers and a flushed Redis lose nothing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_jobqueue.exceptions import EmbeddedServerUnavailable
-from testproject.backups.demo import Demo, Outcome, Plan
+from testproject.backups.demo import Demo, Plan
 from testproject.backups.fleet import WorkerEnded
 from testproject.backups.journal import VARIABLE as JOURNAL
+from testproject.backups.outcome import Outcome
 from testproject.backups.screen import RichMissing, open_screen
 
 #: Seconds: the shortest lease there is, so that nobody waits longer than needed.
 LEASE = 15
+
+#: Seconds after which a backup's job must have died: none takes one of them.
+STALE_AFTER = 15
 
 
 def positive(text: str) -> int:
@@ -34,9 +38,12 @@ def positive(text: str) -> int:
 
 
 class Command(BaseCommand):
-    """Back up databases with workers that are killed meanwhile, and restore every backup."""
+    """Back up databases while workers are killed and Redis is flushed; restore every backup."""
 
-    help = "Back up databases with workers that are killed meanwhile, and prove that none is lost."
+    help = (
+        "Back up databases while workers are killed, Redis is flushed and a kill switch is thrown, "
+        "and prove that none is lost."
+    )
     # The demonstration brings tables and a server of its own.
     requires_migrations_checks = False
 
@@ -124,6 +131,7 @@ def _move(given: Path | None, options: dict[str, Any]) -> None:
         "DJANGO_DEBUG": "1",
         "JOBQUEUE_DEMO_DIR": str(folder),
         "JOBQUEUE_LEASE": str(LEASE),
+        "BACKUPS_STALE_AFTER": str(STALE_AFTER),
         JOURNAL: str(folder / "journal"),
     }
     for name in ("JOBQUEUE_REDIS_URL", "JOBQUEUE_KEY_PREFIX"):
