@@ -15,6 +15,7 @@ from redis.connection import AbstractConnection
 from benchmarks.jobs import NoOp
 from benchmarks.race import Figures, Race
 from benchmarks.server import Server
+from django_jobqueue.switches.switches import switches
 
 #: Rows in one call of ``perform_bulk``.
 PAGE = 1_000
@@ -44,14 +45,14 @@ def _one_by_one(client: redis.Redis, jobs: int, rounds: int) -> Race:
 
     def ours() -> Figures:
         client.delete(QUEUE)
-        figures = _timed(jobs, lambda: [NoOp.perform_async(number) for number in range(jobs)])
-        made[:] = _pushed(client, jobs)
+        figures = timed(jobs, lambda: [NoOp.perform_async(number) for number in range(jobs)])
+        made[:] = pushed(client, jobs)
         return figures
 
     def raw() -> Figures:
         client.delete(QUEUE)
-        figures = _timed(jobs, lambda: [client.lpush(QUEUE, job) for job in made])
-        _pushed(client, jobs)
+        figures = timed(jobs, lambda: [client.lpush(QUEUE, job) for job in made])
+        pushed(client, jobs)
         return figures
 
     race = Race.run(
@@ -62,7 +63,7 @@ def _one_by_one(client: redis.Redis, jobs: int, rounds: int) -> Race:
     )
     race.compare("perform_async", "LPUSH", "jobs/s", later=0.85)
     race.compare("perform_async", "LPUSH", "CPU us a job")
-    race.notes.append(_cost(client, "perform_async", lambda: NoOp.perform_async(1)))
+    race.notes.append(cost(client, "perform_async", lambda: NoOp.perform_async(1)))
     return race
 
 
@@ -72,20 +73,20 @@ def _in_bulk(client: redis.Redis, jobs: int, rounds: int) -> Race:
 
     def ours() -> Figures:
         client.delete(QUEUE)
-        figures = _timed(
+        figures = timed(
             jobs,
             lambda: [
                 NoOp.perform_bulk([(number,) for number in range(at, min(at + PAGE, jobs))])
                 for at in pages
             ],
         )
-        made[:] = _pushed(client, jobs)
+        made[:] = pushed(client, jobs)
         return figures
 
     def raw() -> Figures:
         client.delete(QUEUE)
-        figures = _timed(jobs, lambda: [client.lpush(QUEUE, *made[at : at + PAGE]) for at in pages])
-        _pushed(client, jobs)
+        figures = timed(jobs, lambda: [client.lpush(QUEUE, *made[at : at + PAGE]) for at in pages])
+        pushed(client, jobs)
         return figures
 
     race = Race.run(
@@ -96,18 +97,19 @@ def _in_bulk(client: redis.Redis, jobs: int, rounds: int) -> Race:
     )
     race.compare("perform_bulk", "LPUSH of ready-made bytes", "jobs/s", later=0.6)
     rows = [(number,) for number in range(PAGE)]
-    race.notes.append(_cost(client, f"perform_bulk of {PAGE:,}", lambda: NoOp.perform_bulk(rows)))
+    race.notes.append(cost(client, f"perform_bulk of {PAGE:,}", lambda: NoOp.perform_bulk(rows)))
     return race
 
 
-def _timed(jobs: int, push: Callable[[], object]) -> Figures:
+def timed(jobs: int, push: Callable[[], object]) -> Figures:
+    """Return the figures of a call that pushes so many jobs."""
     began, used = time.perf_counter(), time.process_time()
     push()
     took, used = time.perf_counter() - began, time.process_time() - used
     return {"jobs/s": jobs / took, "CPU us a job": used / jobs * 1e6}
 
 
-def _pushed(client: redis.Redis, jobs: int) -> list[bytes]:
+def pushed(client: redis.Redis, jobs: int) -> list[bytes]:
     """Return the payloads in the queue, the first pushed first. Raises where some are missing."""
     found: Any = client.lrange(QUEUE, 0, -1)
     if len(found) != jobs:
@@ -115,9 +117,10 @@ def _pushed(client: redis.Redis, jobs: int) -> list[bytes]:
     return list(reversed(found))
 
 
-def _cost(client: redis.Redis, what: str, call: Callable[[], object]) -> str:
+def cost(client: redis.Redis, what: str, call: Callable[[], object]) -> str:
     """Return what one call does on the wire and in the database."""
     call()  # the queue is registered with the first one
+    switches().refresh(force=True)  # the mirror is read once a second, whoever asks
     client.config_resetstat()
     send = AbstractConnection.send_packed_command
     with (

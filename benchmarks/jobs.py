@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 
+from django.db.models import QuerySet
+
 from benchmarks.board import Board
+from benchmarks.models import Order
 from django_jobqueue import Job
+from django_jobqueue.reconciliation import Reconciler
 
 #: Seconds that a job of ``Sleep`` takes.
 SLEEP = 0.005
@@ -26,6 +31,22 @@ class NoOp(Job):
     def perform(self, number: int) -> None:
         """Note the time."""
         board().ran(number, time.monotonic())
+
+
+class Unique(NoOp):
+    """Does nothing either, once at a time for each number."""
+
+    unique_for = timedelta(minutes=10)
+
+
+class ScheduleUnique(Reconciler):
+    """Enqueues that for every pending order."""
+
+    job = Unique
+
+    def get_queryset(self) -> QuerySet[Order]:
+        """Return the pending orders."""
+        return Order.objects.filter(state="pending")
 
 
 class Sleep(Job):

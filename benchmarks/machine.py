@@ -65,6 +65,12 @@ def memory(pid: int) -> dict[str, float]:
     return {"RSS": found["Rss:"], "PSS": found["Pss:"]}
 
 
+def resident() -> float:
+    """Return the resident set of this process in MB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def _cpu_line() -> list[int]:
     with open("/proc/stat", encoding="ascii") as file:
         return [int(word) for word in file.readline().split()[1:]]

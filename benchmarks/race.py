@@ -108,9 +108,17 @@ class Race:
             )
         )
 
-    def hold_to(self, ours: str, figure: str, *, later: float, bound: str = "least") -> None:
-        """Hold a figure of ours to a goal that is absolute."""
+    def hold_to(
+        self,
+        ours: str,
+        figure: str,
+        *,
+        goal: float | None = None,
+        later: float | None = None,
+        bound: str = "least",
+    ) -> None:
+        """Hold a figure of ours to goals that are absolute."""
         values = self.figures(ours, figure)
         self.comparisons.append(
-            Comparison(f"{ours}, {figure}", median(values), values, None, bound, later)
+            Comparison(f"{ours}, {figure}", median(values), values, goal, bound, later)
         )

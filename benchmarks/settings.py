@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -9,11 +10,20 @@ DEBUG = False
 SECRET_KEY = "the-benchmark-serves-nobody"  # noqa: S105, it protects nothing
 USE_TZ = True
 
-INSTALLED_APPS = ["django_jobqueue", "benchmarks"]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "waffle",
+    "django_jobqueue",
+    "benchmarks",
+]
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"},
-}
+# Workers read the flags of the kill switches there.
+DATABASES: dict[str, dict[str, Any]] = {"default": json.loads(os.environ["BENCHMARK_DATABASE"])}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Nobody heals these jobs, and the one reconciler runs only when it is called.
+SILENCED_SYSTEM_CHECKS = ["django_jobqueue.W050", "django_jobqueue.W055"]
 
 # As a project in production: nothing is logged for each job.
 LOGGING: dict[str, Any] = {
