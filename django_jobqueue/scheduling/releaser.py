@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 
 from django_jobqueue import clock
 from django_jobqueue.conf import get_settings
@@ -14,6 +15,7 @@ from django_jobqueue.service import Outage, Service
 from django_jobqueue.store.locks import lock_of
 from django_jobqueue.store.sets import PUSH, Promotion
 from django_jobqueue.store.store import Store
+from django_jobqueue.switches import naming
 from django_jobqueue.switches.switches import switches
 
 logger = logging.getLogger("django_jobqueue.switches")
@@ -45,9 +47,10 @@ class Releaser(Service):
     Move held jobs of classes whose kill switch is off back to their queues.
 
     Every process has one; the rate (``KILL_SWITCH["RELEASE_RATE"]``) holds for all
-    together. The release waits while the queue is behind, or while much fails. The
-    switches are read anew before each slice, so that a switch that is thrown
-    again stops it there.
+    together. Classes that are not known here are left to processes that know them:
+    nobody else can tell whether their switch is on. The release waits while the
+    queue is behind, or while much fails. The switches are read anew before each
+    slice, so that a switch that is thrown again stops it there.
     """
 
     name = "releaser"
@@ -76,7 +79,8 @@ class Releaser(Service):
             logger.warning("many jobs fail: the release of held jobs waits for %.0f s", REST)
             self._rest_until = clock.monotonic() + REST
             return LOOK
-        going = [name for name in classes if self._release(name)]
+        known = [name for name in classes if naming.declaration(name) is not None]
+        going = [name for name in known if self._release(name)]
         return SLICE if going else LOOK
 
     def _release(self, job_class: str) -> bool:
@@ -104,7 +108,7 @@ class Releaser(Service):
         """Return the next jobs that no switch stops, a page at most."""
         start = 0
         while entries := self._store.held.page(job_class, start, PAGE):
-            going = [promotion for raw, _ in entries if (promotion := release_of(raw)) is not None]
+            going = _free_to_go(entries)
             if going:
                 return going
             start += len(entries)  # a switch that is on in part: the next ones may go
@@ -130,7 +134,7 @@ def release_now(store: Store, job_class: str, limit: int | None = None) -> int:
     """
     released, start = 0, 0
     while entries := store.held.page(job_class, start, PAGE):
-        going = [promotion for raw, _ in entries if (promotion := release_of(raw)) is not None]
+        going = _free_to_go(entries)
         if limit is not None:
             going = going[: limit - released]
         if not going and limit is not None and released >= limit:
@@ -164,6 +168,10 @@ class FailureRate:
         (_, processed, failed), (_, more, more_failed) = self._looks[0], self._looks[-1]
         attempts = more - processed
         return attempts >= ATTEMPTS and more_failed - failed > FAILING * attempts
+
+
+def _free_to_go(entries: Sequence[tuple[bytes, float]]) -> list[Promotion]:
+    return [promotion for raw, _ in entries if (promotion := release_of(raw)) is not None]
 
 
 def release_of(raw: bytes) -> Promotion | None:

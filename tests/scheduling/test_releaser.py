@@ -252,3 +252,14 @@ def test_a_slice_is_followed_soon_by_the_next(jobqueue_settings: JobqueueSetting
     jobqueue_settings(KILL_SWITCH={"RELEASE_RATE": 10})
     hold(*map(job, range(50)))
     assert Releaser(store()).tick() == SLICE
+
+
+def test_a_class_that_is_not_known_here_is_left_to_those_that_know_it(inside: Inside) -> None:
+    """In a rolling deploy old workers cannot tell whether the switch of a new class is on."""
+    key, name = store().keys, "shop.jobs.NewJob"
+    new = Payload({"class": name, "args": [], "jid": "1" * 24, "queue": "low"}).encode()
+    inside.client.zadd(key.held(name), {new: 1})
+    inside.client.sadd(key.held_classes, name)
+    assert Releaser(store()).tick() == LOOK
+    assert inside.args("low") == []
+    assert store().held.classes() == {name: 1}
