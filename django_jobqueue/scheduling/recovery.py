@@ -73,7 +73,8 @@ class CrashPolicy:
             # It can be read and not be written: no crash could ever be counted,
             # and all other claims of the process would stay with it.
             dead = bury(wrap_invalid(claim.raw, claim.queue), error, unit=self.unit)
-            return Move(BURY, claim.field, dead.payload.encode())
+            lock = lock_in(claim.raw)
+            return Move(BURY, claim.field, dead.payload.encode(), queue=claim.queue, lock=lock)
 
     def _judge(self, claim: Claim, suspect: str) -> Move:
         back = Move(BACK, claim.field, claim.raw, queue=claim.queue)

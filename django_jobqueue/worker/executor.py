@@ -128,9 +128,8 @@ class Executor:
                 *_names(payload),
                 extra=log_facts(payload),
             )
-            return self._outcome(
-                bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
-            )
+            dead = bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
+            return replace(self._outcome(dead), lock=lock_of(payload))
 
     def run_payload(self, payload: Payload, queue: str) -> tuple[Outcome | None, Any]:
         """Run a job; return its outcome, and what ``perform`` returned when it succeeded."""

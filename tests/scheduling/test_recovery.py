@@ -18,6 +18,7 @@ from django_jobqueue.scheduling.recovery import CrashPolicy, Recovery, take_back
 from django_jobqueue.signals import job_died
 from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Claim, Claims, Move
 from django_jobqueue.store.claims import Recovery as Recovered
+from django_jobqueue.store.locks import lock_of
 from django_jobqueue.store.server import Server, ServerFacts
 from django_jobqueue.worker import launcher
 from django_jobqueue.worker.launcher import tell_of_poison
@@ -184,6 +185,14 @@ def test_what_is_no_job_or_cannot_be_marked_loses_no_byte(raw: bytes) -> None:
     else:
         assert move.verb == BACK
         assert move.payload == raw or raw[:-1] in move.payload
+
+
+def test_a_unique_job_that_cannot_be_marked_gives_its_lock_up_with_its_life() -> None:
+    unique = payload(1, unique_for=60.0, unique_digest="a" * 32)
+    raw = unique.encode()[:-1] + b',"crashes":' + b"9" * 4300 + b',"crashed_at":4000000000000}'
+    move = CrashPolicy().judge(claim(raw), "1:1:low")
+    assert move.verb == BURY
+    assert move.lock == lock_of(unique)
 
 
 # Taking back ------------------------------------------------------------------

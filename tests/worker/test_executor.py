@@ -943,3 +943,16 @@ def test_a_lock_that_ended_with_the_start_is_not_taken_again_by_a_retry(run: Run
     outcome = run(job)
     assert outcome is not None
     assert (outcome.verb, outcome.lock) == (RETRY, None)
+
+
+def test_a_unique_job_that_cannot_be_handled_gives_its_lock_up(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise RuntimeError("not the job's fault")
+
+    monkeypatch.setattr(Executor, "run_payload", fail)
+    job = of(DoJob, unique_for=60.0, unique_digest=DIGEST)
+    outcome = run(job)
+    assert outcome is not None
+    assert (outcome.verb, outcome.lock) == (BURY, Lock(DIGEST, job.jid, 60.0))
