@@ -22,7 +22,7 @@ from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import ArgumentNotSerializable, PayloadTooLarge
 from django_jobqueue.payload import Payload, check_queue_name
 from django_jobqueue.signals import job_refused, tell
-from django_jobqueue.store.locks import lock_of
+from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.switches.switches import switches
 from django_jobqueue.unique import digest
 
@@ -32,6 +32,7 @@ def push(
     *,
     on_commit: bool | str = True,
     healing: bool = False,
+    lock_for: Callable[[Payload], Lock | None] = lock_of,
 ) -> list[Answer]:
     """
     Push payloads, each with its time (epoch seconds; None for now), in one round trip.
@@ -40,6 +41,7 @@ def push(
     of a database), and inside a transaction there, the jobs are checked now and
     written when it commits; whether one is a duplicate turns out only then. With
     ``healing`` rows whose job has died a short while ago are left alone.
+    ``lock_for`` returns the lock that an accepted job takes, by default its own.
 
     Raises: InvalidQueueName, ArgumentNotSerializable, PayloadTooLarge, what a
     middleware raises (then nothing is pushed); StoreUnavailable, EnqueueError.
@@ -58,7 +60,8 @@ def push(
             lock = None
             if accepted.unique_for is not None:
                 accepted = named(accepted)
-                lock = lock_of(accepted)
+            if accepted.unique_for is not None or lock_for is not lock_of:
+                lock = lock_for(accepted)
             places.append(len(answers))
             entries.append(Entry(accepted, encode(accepted, limit), at, lock))
             answers.append(Answer(Status.PUSHED, accepted))

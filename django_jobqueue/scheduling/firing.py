@@ -8,16 +8,12 @@ from zlib import crc32
 
 from django.utils.module_loading import import_string
 
-from django_jobqueue.client.client import client_chain, encode, named
-from django_jobqueue.client.outlet import Entry
-from django_jobqueue.client.send import send
+from django_jobqueue.client.client import push
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import UnknownTimetable
 from django_jobqueue.job.base import Job
 from django_jobqueue.payload import Payload
-from django_jobqueue.signals import job_refused, tell
 from django_jobqueue.store.locks import Lock, lock_of
-from django_jobqueue.switches.switches import switches
 from django_jobqueue.timetable import Timetable
 from django_jobqueue.unique import digest
 
@@ -80,18 +76,15 @@ def push_slot(timetable: Timetable, slot: int) -> str | None:
     """
     payload, _ = job_of(timetable).set().maker()(timetable.args, None)
     payload = payload.replace(jid=slot_jid(timetable.name, slot))
-    accepted = client_chain()(payload)
-    if accepted is None:
-        _tell_of_refusal(payload)
-        return None
-    if accepted.unique_for is not None:
-        accepted = named(accepted)
-    lock = lock_of(accepted) or Lock(digest(timetable.name, slot), accepted.jid, REMEMBERED)
-    # A slot that comes while the job of another one runs is skipped, whatever the class
-    # says of duplicates: a run longer than its period would go on for ever.
-    lock = replace(lock, rerun=False)
-    entry = Entry(accepted, encode(accepted, get_settings().max_payload), None, lock)
-    return None if send([entry]) else accepted.jid
+
+    def lock_for(accepted: Payload) -> Lock:
+        lock = lock_of(accepted) or Lock(digest(timetable.name, slot), accepted.jid, REMEMBERED)
+        # A slot that comes while the job of another one runs is skipped, whatever the
+        # class says of duplicates: a run longer than its period would go on for ever.
+        return replace(lock, rerun=False)
+
+    (answer,) = push([(payload, None)], on_commit=False, lock_for=lock_for)
+    return answer.jid
 
 
 def slot_jid(name: str, slot: int) -> str:
@@ -102,9 +95,3 @@ def slot_jid(name: str, slot: int) -> str:
 def phase(name: str, width: float) -> float:
     """Return where in ``width`` seconds a timetable has its place when all are due at once."""
     return crc32(name.encode()) % 1000 / 1000 * width
-
-
-def _tell_of_refusal(payload: Payload) -> None:
-    if switches().refuses(payload):
-        switches().count_refused({payload.job_class: 1})
-    tell(job_refused, None, payload=payload)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from django_jobqueue.exceptions import InvalidPayload
-from django_jobqueue.payload import Payload, wrap_invalid
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link, Word
 from django_jobqueue.store.locks import ENDS, NEITHER, lock_in, lock_words
@@ -123,11 +121,3 @@ class Place:
     def held(cls, keys: Keys, job_class: str) -> Place:
         """What a kill switch holds of one class."""
         return cls(keys.held(job_class), is_list=False)
-
-
-def dead_entry(raw: bytes, queue: str) -> Payload:
-    """Return a payload for the dead set, also of bytes that are no job."""
-    try:
-        return Payload.decode(raw)
-    except InvalidPayload:
-        return wrap_invalid(raw, queue)

@@ -74,9 +74,3 @@ def any_fails_closed() -> bool:
 def declared() -> list[str]:
     """Return the wire names of all job classes that are known here."""
     return list(_declared)
-
-
-def names_of(wire_name: str) -> tuple[str, ...]:
-    """Return the flags of a job class, its own first; none for one that is not known here."""
-    found = _declared.get(wire_name)
-    return () if found is None else found.names

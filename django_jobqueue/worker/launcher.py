@@ -262,6 +262,8 @@ def chores(store: Store, settings: Settings, outage: Outage, *, burst: bool) -> 
 
     With ``burst`` nothing of it makes new work: what is there is to be drained.
     """
+    if burst:
+        return [Watcher(outage), Releaser(store, outage)]
     ticker = Ticker(settings.periodic, settings.reconcilers, outage)
 
     def heal(turned_off: Collection[str]) -> None:
@@ -271,8 +273,6 @@ def chores(store: Store, settings: Settings, outage: Outage, *, burst: bool) -> 
                 if (timetable := timetable_of(reconciler)) is not None:
                     ticker.trigger(timetable.name)
 
-    if burst:
-        return [Watcher(outage), Releaser(store, outage)]
     return [
         Watcher(outage, heal),
         Releaser(store, outage),
