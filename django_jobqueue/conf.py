@@ -18,7 +18,8 @@ from django.core.signals import setting_changed
 
 from django_jobqueue import timetable_settings, validators
 from django_jobqueue.payload import DEFAULT_RETRIES
-from django_jobqueue.redis_url import mask_url
+from django_jobqueue.redis_url import mask_url, parse
+from django_jobqueue.store.keys import hash_tag
 from django_jobqueue.timetable import Timetable
 from django_jobqueue.validators import WeightedQueue, parse_queue
 
@@ -94,10 +95,12 @@ class Settings:
     on_commit_errors: str
     queues: tuple[WeightedQueue, ...]
     concurrency: int
+    async_concurrency: int
     processes: int
     shutdown_timeout: float
     lease: float
     ack: str
+    remote_signals: bool
     timestamps: str
     max_payload: int
     dead_max_entries: int
@@ -110,6 +113,7 @@ class Settings:
     socket_timeout: float
     boot_timeout: float
     allow_eviction: bool
+    allow_no_auth: bool
     kill_switch: KillSwitchPolicy
     periodic: tuple[Timetable, ...]
     reconcilers: tuple[Timetable, ...]
@@ -177,6 +181,15 @@ def read_settings(raw: object) -> tuple[dict[str, Any], list[Problem]]:
                 "'fake' or 'inline'.",
             )
         )
+    if _lacks_hash_tag(values["redis_url"], values["key_prefix"]):
+        problems.append(
+            Problem(
+                "django_jobqueue.E007",
+                f"JOBQUEUE['REDIS_URL'] names a cluster, and JOBQUEUE['KEY_PREFIX'] is "
+                f"{values['key_prefix']!r}: our keys would be on several of its nodes.",
+                "Set KEY_PREFIX to '{jobs}:': what is in the braces puts all keys on one node.",
+            )
+        )
     base = Path(getattr(settings, "BASE_DIR", None) or Path.cwd())
     values["embedded_dir"] = base / (values["embedded_dir"] or EMBEDDED_DIR)
     return values, problems
@@ -198,6 +211,10 @@ def _lacks_redis(raw: Mapping[Any, Any], outlet: str) -> bool:
     # A wrong URL is a problem of its own.
     missing = raw.get("REDIS_URL") is None
     return missing and outlet not in OUTLETS_WITHOUT_REDIS and not settings.DEBUG
+
+
+def _lacks_hash_tag(url: str | None, prefix: str) -> bool:
+    return url is not None and parse(url).kind == "cluster" and not hash_tag(prefix)
 
 
 def _unknown(key: object) -> Problem:
@@ -239,10 +256,12 @@ _OPTIONS = (
     _Option("ON_COMMIT_ERRORS", validators.choice("raise", "log"), "raise"),
     _Option("QUEUES", validators.queues, ()),
     _Option("CONCURRENCY", validators.integer(1), 10),
+    _Option("ASYNC_CONCURRENCY", validators.integer(0), 100),
     _Option("PROCESSES", validators.integer(1), 1),
     _Option("SHUTDOWN_TIMEOUT", validators.duration(positive=False), 25.0),
     _Option("LEASE", validators.duration(MIN_LEASE), 60.0),
     _Option("ACK", validators.choice("batch", "each"), "batch"),
+    _Option("REMOTE_SIGNALS", validators.boolean, True),
     _Option("TIMESTAMPS", validators.choice("milliseconds", "seconds"), "milliseconds"),
     _Option("MAX_PAYLOAD", validators.integer(1, MAX_STRING), 1_000_000),
     _Option("DEAD_MAX_ENTRIES", validators.integer(1), 10_000),
@@ -255,6 +274,7 @@ _OPTIONS = (
     _Option("SOCKET_TIMEOUT", validators.duration(), 2.0),
     _Option("BOOT_TIMEOUT", validators.duration(positive=False), 60.0),
     _Option("ALLOW_EVICTION", validators.boolean, False),
+    _Option("ALLOW_NO_AUTH", validators.boolean, False),
     _Option("KILL_SWITCH", _kill_switch, KillSwitchPolicy()),
     _Option("PERIODIC", timetable_settings.periodic, ()),
     _Option("RECONCILERS", timetable_settings.reconcilers, ()),

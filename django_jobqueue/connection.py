@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -14,6 +16,7 @@ from django_jobqueue.store.store import Store
 
 _lock = threading.Lock()
 _store: Store | None = None
+_overridden: list[Store] = []
 
 
 def store() -> Store:
@@ -27,6 +30,8 @@ def store() -> Store:
     EmbeddedServerUnavailable when that server cannot be started.
     """
     global _store
+    if _overridden:
+        return _overridden[-1]
     found = _store
     if found is None:
         with _lock:
@@ -45,6 +50,16 @@ def open_store(settings: Settings) -> Store:
         dead_entries=settings.dead_max_entries,
         dead_age=settings.dead_max_age,
     )
+
+
+@contextlib.contextmanager
+def use_store(other: Store) -> Iterator[Store]:
+    """Take another store for this process's own for a while."""
+    _overridden.append(other)
+    try:
+        yield other
+    finally:
+        _overridden.pop()
 
 
 def forget() -> None:

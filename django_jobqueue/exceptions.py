@@ -55,6 +55,14 @@ class AccessDenied(StoreUnavailable):
     """
 
 
+class WrongServer(StoreUnavailable):
+    """
+    What answers is not what the URL says: its certificate is refused, or it has other keys.
+
+    Fatal when a worker starts; in a running one it is an outage, for it may be cured.
+    """
+
+
 class EmbeddedServerUnavailable(JobQueueError, RuntimeError):
     """The private server of a project in development cannot be started."""
 
@@ -201,6 +209,72 @@ class PoisonPill(JobQueueError):
 
     def __str__(self) -> str:
         return f"killed its worker {self.crashes} times"
+
+
+class JobTimeout(JobQueueError, TimeoutError):
+    """An ``async def perform`` took longer than the job's ``timeout`` and was cancelled."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return (
+            f"cancelled after its timeout of {self.seconds:g} s: raise the timeout, or let a job "
+            "do less"
+        )
+
+
+# Looking inside ------------------------------------------------------------
+
+
+class InvalidQuery(JobQueueError, ValueError):
+    """A page, a time or a name was asked for that there cannot be."""
+
+    def __init__(self, argument: str, value: object, way_out: str) -> None:
+        super().__init__(argument, value, way_out)
+        self.argument = argument
+        self.value = value
+        self.way_out = way_out
+
+    def __str__(self) -> str:
+        shown = repr(self.value)
+        if len(shown) > 200:
+            shown = f"{shown[:200]}..."
+        return f"{self.argument}={shown} is not possible: {self.way_out}."
+
+
+class SearchUnfinished(JobQueueError, LookupError):
+    """
+    A search ended with its budget, and not all was looked at: what is sought may be there.
+
+    ``looked_at`` counts the entries, ``found`` those of them that were sought and
+    dealt with; with ``cursor`` the search goes on where it ended.
+    """
+
+    def __init__(self, sought: str, looked_at: int, cursor: int, found: int = 0) -> None:
+        super().__init__(sought, looked_at, cursor, found)
+        self.sought = sought
+        self.looked_at = looked_at
+        self.cursor = cursor
+        self.found = found
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sought} is not among the first {self.looked_at:,} entries that were looked at: "
+            f"go on with cursor={self.cursor}, or give a larger budget (seconds; None: no end)."
+        )
+
+
+class JobKilled(JobQueueError):
+    """Somebody sent a job that waited in ``place`` to the dead set."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"killed by hand while it waited in {self.place}"
 
 
 # The worker's start --------------------------------------------------------

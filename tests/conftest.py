@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.support.cluster import Cluster
 from tests.support.journal import Journal
+from tests.support.prefixes import is_cluster, new_prefix
 from tests.support.processes import RunJobs
 from tests.support.server import RedisServer
 
@@ -36,10 +37,16 @@ def redis_server() -> Iterator[RedisServer]:
     """
     The server of this test process (one per xdist worker).
 
+    With ``JOBQUEUE_TEST_TOPOLOGY=cluster`` it is the node of a cluster that has the
+    slots of all prefixes, and its ``url`` leads there by way of other nodes.
     Shared: keep to your ``key_prefix``, and do not kill, flush or configure it.
     """
-    with RedisServer() as server:
-        yield server
+    if is_cluster():
+        with Cluster() as cluster:
+            yield cluster.owner
+    else:
+        with RedisServer() as server:
+            yield server
 
 
 @pytest.fixture
@@ -60,8 +67,7 @@ def private_redis() -> Iterator[Callable[..., RedisServer]]:
 @pytest.fixture
 def key_prefix(redis_server: RedisServer) -> Iterator[str]:
     """A prefix that no other test has; what stands under it is removed afterwards."""
-    # Not from ``random``: pytest-randomly gives every test the same seed.
-    prefix = f"t{secrets.token_hex(4)}:"
+    prefix = new_prefix()
     yield prefix
     with redis_server.client() as client:
         keys = list(client.scan_iter(match=f"{prefix}*", count=_SWEEP))

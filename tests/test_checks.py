@@ -6,7 +6,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,26 @@ def test_a_job_without_perform_is_told(define: DefineJob) -> None:
     cls.abstract = True
     Job.definitions += 1
     assert told_of(cls) == []
+
+
+async def _async_steps(self: Job) -> AsyncIterator[int]:
+    yield 1
+
+
+def _steps(self: Job) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("perform", [_steps, _async_steps])
+def test_a_perform_that_is_a_generator_is_told(
+    define: DefineJob, perform: Callable[..., Any]
+) -> None:
+    assert told_of(define(perform=perform)) == [
+        (
+            "django_jobqueue.E022",
+            f"{__name__}.Sample.perform() has a yield: calling it does nothing.",
+        )
+    ]
 
 
 class Numbered(Job):

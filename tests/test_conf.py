@@ -60,6 +60,7 @@ def test_nothing_but_a_url_is_needed(settings: Any) -> None:
         on_commit_errors="raise",
         queues=(),
         concurrency=10,
+        async_concurrency=100,
         processes=1,
         shutdown_timeout=25.0,
         lease=60.0,
@@ -76,6 +77,8 @@ def test_nothing_but_a_url_is_needed(settings: Any) -> None:
         socket_timeout=2.0,
         boot_timeout=60.0,
         allow_eviction=False,
+        allow_no_auth=False,
+        remote_signals=True,
         kill_switch=KillSwitchPolicy("hold", 50.0, 60.0),
         periodic=(),
         reconcilers=(),
@@ -236,9 +239,6 @@ def test_the_address_of_a_redis_is_accepted(settings: Any, url: str) -> None:
         ("localhost:6379", "does not begin with redis://"),
         ("http://localhost", "does not begin with redis://"),
         ("REDIS://localhost", "does not begin with redis://"),
-        ("redis+sentinel://a,b/mymaster", "Sentinel and Cluster are not supported yet"),
-        ("sentinel://a:26379/mymaster", "Sentinel and Cluster are not supported yet"),
-        ("redis+cluster://a:7000", "Sentinel and Cluster are not supported yet"),
         ("redis://", "without a host"),
         ("redis:///0", "without a host"),
         ("redis://localhost:port/0", "cannot be made out"),
@@ -260,6 +260,17 @@ def test_what_is_no_address_of_a_redis_is_refused(url: Any, fact: str) -> None:
     assert problem.id == "django_jobqueue.E004"
     assert fact in problem.message
     assert problem.hint
+
+
+@pytest.mark.parametrize("prefix", ["", "jobs:", "{}:", "jobs}:", "{jobs:", "{}{jobs}:"])
+def test_the_keys_of_a_cluster_need_a_hash_tag(settings: Any, prefix: str) -> None:
+    url = "redis+cluster://a:7000,b:7000"
+    problem = problem_of(REDIS_URL=url, KEY_PREFIX=prefix)
+    assert problem.id == "django_jobqueue.E007"
+    assert repr(prefix) in problem.message
+    assert "'{jobs}:'" in problem.hint
+    assert read(settings, REDIS_URL=url, KEY_PREFIX="shop{jobs}:").redis_url == url
+    assert read(settings, KEY_PREFIX=prefix).key_prefix == prefix
 
 
 @pytest.mark.parametrize(
@@ -295,7 +306,7 @@ def test_a_password_is_hidden(url: str, masked: str) -> None:
         "redis://app:12?s3cr3t@localhost/0",
         "redis://app:12#s3cr3t@localhost/0",
         "redis://app:s3cr3t @localhost/0",
-        "redis+sentinel://app:s3cr3t@localhost/0",
+        "redis+sentinel://app:s3cr3t@localhost",
         "amqp://app:s3cr3t@localhost/0",
         "redis://localhost/x?password=s3cr3t",
         b"redis://app:s3cr3t@localhost/0",

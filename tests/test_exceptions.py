@@ -21,11 +21,15 @@ from django_jobqueue.exceptions import (
     InvalidJobClasses,
     InvalidOption,
     InvalidPayload,
+    InvalidQuery,
     InvalidQueueName,
     InvalidSchedule,
+    JobKilled,
     JobQueueError,
+    JobTimeout,
     PayloadTooLarge,
     PoisonPill,
+    SearchUnfinished,
     Skip,
     Snooze,
     StoreError,
@@ -36,6 +40,7 @@ from django_jobqueue.exceptions import (
     UnknownJob,
     UnknownReconciler,
     UnknownTimetable,
+    WrongServer,
 )
 
 #: One of each, the builtin it also is, and a piece of its sentence.
@@ -46,6 +51,7 @@ SAMPLES: list[tuple[JobQueueError, type[BaseException], str]] = [
     (StoreFull("OOM"), Exception, "OOM"),
     (StoreRefused("WRONGTYPE"), Exception, "WRONGTYPE"),
     (AccessDenied("NOAUTH"), StoreUnavailable, "NOAUTH"),
+    (WrongServer("certificate"), StoreUnavailable, "certificate"),
     (EmbeddedServerUnavailable("no disk"), RuntimeError, "no disk"),
     (EnqueueError("full"), RuntimeError, "full"),
     (
@@ -65,6 +71,11 @@ SAMPLES: list[tuple[JobQueueError, type[BaseException], str]] = [
     (InvalidPayload("no JSON"), ValueError, "Not a job: no JSON."),
     (UnknownJob("a.B"), LookupError, "'a.B' is not a registered job: deploy"),
     (PoisonPill(3), Exception, "killed its worker 3 times"),
+    (JobTimeout(2.5), TimeoutError, "cancelled after its timeout of 2.5 s"),
+    (InvalidQuery("count", 5_000, "1 to 1,000"), ValueError, "count=5000 is not possible: 1 to"),
+    (InvalidQuery("at", "x" * 300, "a time"), ValueError, "xxx... is not possible: a time."),
+    (SearchUnfinished("jid 'a'", 1_200, 7), LookupError, "the first 1,200 entries"),
+    (JobKilled("queue 'low'"), Exception, "killed by hand while it waited in queue 'low'"),
     (BootError("no"), Exception, "no"),
     (InvalidJobClasses(["one", "two"]), BootError, "one; two"),
     (UnknownTimetable("nigtly", ["nightly"]), LookupError, "Did you mean 'nightly'?"),

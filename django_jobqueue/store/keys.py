@@ -9,9 +9,22 @@ from collections.abc import Iterator
 #: ``host:pid:12 hex``.
 _KNOWN = re.compile(
     rb"(queues|schedule|retry|dead|processes|paused|stat:.*|queue:.*|jq:.*|[jh]\|.*"
-    rb"|[^:]+:\d+:[0-9a-f]{12}(:work|-signals)?)",
+    rb"|\d{8}-marks|deploylock-.*|[^:]+:\d+:[0-9a-f]{12}(:work|-signals)?)",
     re.DOTALL,
 )
+
+#: The same as patterns of Redis, for what are whole families of names.
+_FAMILIES = (
+    "queue:*", "stat:*", "jq:*", "j|*", "h|*", f"{'[0-9]' * 8}-marks", "deploylock-*",
+    f"*:[0-9]*:{'[0-9a-f]' * 12}*",
+)  # fmt: skip
+
+
+def hash_tag(prefix: str) -> str:
+    """Return the part of a prefix that alone decides the cluster slot of a key; empty if none."""
+    _, _, rest = prefix.partition("{")
+    tag, closed, _ = rest.partition("}")
+    return tag if closed else ""
 
 
 class Keys:
@@ -94,6 +107,50 @@ class Keys:
         """STRING counter of one UTC day."""
         return f"{self.failed}:{day}"
 
+    def executions(self, window: str) -> str:
+        """HASH ``Class|p``, ``Class|f``, ``Class|ms`` of a minute or ten of them, TTL."""
+        return f"{self.prefix}j|{window}"
+
+    def histogram(self, job_class: str, minute: str) -> str:
+        """BITFIELD of 26 u16: attempts of a minute by the time that they took, TTL."""
+        return f"{self.prefix}h|{job_class}-{minute}"
+
+    def marks(self, day: str) -> str:
+        """HASH time -> label, of the deploys of one UTC day, TTL."""
+        return f"{self.prefix}{day}-marks"
+
+    def mark_lock(self, label: str) -> str:
+        """STRING, TTL: this deploy was marked a moment ago."""
+        return f"{self.prefix}deploylock-{label}"
+
+    @property
+    def patterns(self) -> list[str]:
+        """The patterns of Redis that match our keys and, with a prefix, no other."""
+        if self.prefix:
+            return [self.all_keys]
+        names = [self.queues, self.schedule, self.retry, self.dead, self.processes, self.paused]
+        return [*names, *_FAMILIES]
+
+    @property
+    def enqueue_patterns(self) -> list[str]:
+        """The patterns that match the keys which a push uses."""
+        names = [self.queues, self.schedule, self.switches, self.counters]
+        families = [
+            self.queue(""), self.unique(""), self.tombstone(""), self.rerun(""), self.tally(""),
+        ]  # fmt: skip
+        return [*map(_escaped, names), *map(_beginning, families)]
+
+    @property
+    def samples(self) -> list[str]:
+        """One name of each kind."""
+        identity = "host:1:0123456789ab"
+        return [
+            self.queues, self.queue("default"), self.schedule, self.retry, self.dead,
+            self.processes, self.paused, self.processed, self.leases, self.executions("0"),
+            self.histogram("A", "0"), self.marks("20270131"), self.mark_lock("v1"),
+            self.process(identity), self.work(identity), self.signals(identity),
+        ]  # fmt: skip
+
     @property
     def all_claims(self) -> str:
         """The pattern that matches every claims hash, for SCAN."""
@@ -127,8 +184,12 @@ class Keys:
 
 def _beginning(text: str) -> str:
     """Return the pattern of SCAN that matches what begins with a text."""
-    escaped = "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
-    return f"{escaped}*"
+    return f"{_escaped(text)}*"
+
+
+def _escaped(text: str) -> str:
+    """Return the pattern that matches a text and nothing else."""
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in text)
 
 
 class Field:

@@ -2,69 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import (
-    AbstractConnection,
-    Connection,
-    SSLConnection,
-    parse_url,
-)
-from redis.exceptions import (
-    AskError,
-    AuthenticationError,
-    AuthorizationError,
-    ClusterDownError,
-    NoPermissionError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-    TryAgainError,
-)
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-from redis.retry import Retry
+from redis.connection import AbstractConnection
+from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
 
-from django_jobqueue import clock
-from django_jobqueue.exceptions import (
-    AccessDenied,
-    StoreError,
-    StoreFull,
-    StoreRefused,
-    StoreUnavailable,
-)
+from django_jobqueue.exceptions import StoreError, StoreUnavailable
+from django_jobqueue.redis_url import parse
 from django_jobqueue.store import scripts
+from django_jobqueue.store.connections import connections_to
+from django_jobqueue.store.errors import translate
 
 Word = str | bytes | int | float
 Command = Sequence[Word]
 
-#: Answers of a server that will serve again: drop the connection, look anew, try again.
-_PASSING = re.compile(
-    r"\b(READONLY|LOADING|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|MISCONF|UNBLOCKED|TRYAGAIN|BUSY"
-    r"|MOVED|ASK)\b"
-)
-#: The same, where redis-py has a class for it and takes the word out of the text.
-_PASSING_ERRORS = (
-    RedisConnectionError, RedisTimeoutError, ReadOnlyError, ClusterDownError, TryAgainError,
-    AskError,
-)  # fmt: skip
-_FULL = re.compile(r"\bOOM\b")
-_DENIED = re.compile(
-    r"\b(NOAUTH|WRONGPASS|NOPERM)\b|ACL failure in script|user executing the script can't"
-)
-_NO_FLAGS = re.compile(r"Error compiling script.*near '#'")
+_NO_FLAGS = re.compile(r"(compiling script|loading code).*near '#'")
 
-
-#: Seconds for which a connection that has just served is taken to be open still.
-TRUSTED = 0.05
+#: How often a command is sent to another node of a cluster that is said to have its keys.
+MOVES = 3
 
 
 def scored(flat: list[bytes]) -> list[tuple[bytes, float]]:
@@ -73,88 +32,30 @@ def scored(flat: list[bytes]) -> list[tuple[bytes, float]]:
     return [(member, float(score)) for member, score in zip(it, it, strict=True)]
 
 
-class Connections:
-    """
-    The connections of one process that are open and not in use.
-
-    redis-py's pool takes longer than a command on an open connection, and what
-    it has made it counts for ever: after 100 it makes no more. Here there is no
-    bound to those in use; ``kept`` is how many of the others stay open.
-    """
-
-    def __init__(
-        self, kind: type[AbstractConnection], options: Mapping[str, Any], kept: int | None = None
-    ) -> None:
-        self._kind = kind
-        self._options = options
-        self._kept = kept
-        self._owner = os.getpid()
-        self._idle: list[tuple[AbstractConnection, float]] = []
-
-    def new(self) -> AbstractConnection:
-        """Return another connection. It connects with its first command."""
-        return self._kind(**self._options)
-
-    def take(self) -> AbstractConnection:
-        """Return the connection used last that is still open, or another one."""
-        if self._owner != os.getpid():
-            # A fork has the sockets of its parent, but not the right to use them.
-            self._owner, self._idle = os.getpid(), []
-        while True:
-            try:
-                connection, since = self._idle.pop()
-            except IndexError:
-                return self.new()
-            if clock.monotonic() - since < TRUSTED or _is_open(connection):
-                return connection
-            connection.disconnect()
-
-    def give_back(self, connection: AbstractConnection) -> None:
-        """Keep a connection on which every reply has been read."""
-        if self._kept is None or len(self._idle) < self._kept:
-            self._idle.append((connection, clock.monotonic()))
-        else:
-            connection.disconnect()
-
-    def close(self) -> None:
-        """Close them. One that is in use stays open: another thread reads from it."""
-        idle, self._idle = self._idle, []
-        for connection, _ in idle:
-            connection.disconnect()
-
-
 class Link:
     """
     Commands, pipelines and scripts, each in one round trip.
 
     A command is never sent twice by itself: it may have run the first time, and
-    only the caller knows whether that is harmless. Every socket has a timeout,
-    in seconds.
+    only the caller knows whether that is harmless. The exception is a node of a
+    cluster that says it has not run it, and who would. Every socket has a timeout,
+    in seconds. ``prefix`` is that of all keys: its hash tag finds the node.
 
-    Raises, from every call: StoreUnavailable (and AccessDenied), StoreFull,
-    StoreRefused.
+    Raises, from every call: StoreUnavailable (and AccessDenied, WrongServer),
+    StoreFull, StoreRefused.
     """
 
-    def __init__(self, url: str, *, timeout: float, connections: int | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        connections: int | None = None,
+        prefix: str = "",
+        plumbing: Mapping[str, Any] | None = None,
+    ) -> None:
         self.timeout = timeout
-        self._url = url
-        options: dict[str, Any] = {
-            "socket_timeout": timeout,
-            "socket_connect_timeout": timeout,
-            "health_check_interval": 0,
-            **parse_url(url),
-            "retry": Retry(NoBackoff(), 0),
-            "retry_on_timeout": False,
-            "retry_on_error": [],
-            "protocol": 2,
-            "decode_responses": False,
-        }
-        kind = options.pop("connection_class", Connection)
-        if issubclass(kind, (Connection, SSLConnection)):
-            options.setdefault("socket_keepalive", True)
-        kept = options.pop("max_connections", connections)
-        self._options = options
-        self._connections = Connections(kind, options, kept)
+        self._connections = connections_to(parse(url), timeout, prefix, connections, plumbing)
         self._flags = True
         #: Where the verbs come from. The mutation tests put others here.
         self._verbs: Callable[..., Mapping[str, scripts.Script]] = scripts.load
@@ -162,17 +63,14 @@ class Link:
     @property
     def address(self) -> str:
         """Where the server is, for people: never with a user or password."""
-        options = self._options
-        if "path" in options:
-            return str(options["path"])
-        return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        return self._connections.address
 
     def call(self, *command: Word) -> Any:
         """Run one command and return its reply."""
         try:
             return _shaped(command, self._run(command))
         except RedisError as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
 
     def pipeline(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
         """
@@ -187,7 +85,8 @@ class Link:
         try:
             if atomic:
                 # Where EXEC is refused, the command at fault has said why before it.
-                replies = _served(self._exchange([("MULTI",), *commands, ("EXEC",)]))[-1]
+                transaction = [("MULTI",), *commands, ("EXEC",)]
+                replies = _served(self._exchange(transaction, atomic=True))[-1]
             else:
                 replies = self._exchange(commands)
             return [
@@ -195,7 +94,7 @@ class Link:
                 for command, reply in zip(commands, _served(replies), strict=True)
             ]
         except RedisError as error:
-            raise self._failed(error) from error
+            raise self.failed(error) from error
 
     def script(self, name: str, keys: Sequence[Word], arguments: Sequence[Word]) -> Any:
         """
@@ -212,13 +111,48 @@ class Link:
                 return self._run(("EVAL", script.text, len(keys), *keys, *arguments))
         except RedisError as error:
             if not (self._flags and _NO_FLAGS.search(str(error))):
-                raise self._failed(error) from error
+                raise self.failed(error) from error
         self._flags = False  # Redis 6.2: the same without the '#!lua' line
         return self.script(name, keys, arguments)
 
     def connection(self) -> AbstractConnection:
-        """Return a connection of the caller's own, for a duty that blocks; the caller closes it."""
+        """
+        Return a connection of the caller's own, for a duty that blocks; the caller closes it.
+
+        What goes wrong on it is to be told through :meth:`failed`.
+        """
         return self._connections.new()
+
+    @property
+    def generation(self) -> int:
+        """A number that changes when connections made before may lead to the wrong server."""
+        return self._connections.generation
+
+    def failed(self, error: Exception) -> StoreError:
+        """Return one of our errors, and look anew where the server cannot serve us now."""
+        translated = translate(error, self.address)
+        if isinstance(error, MovedError) and self._connections.follow(error, ""):
+            return StoreUnavailable(f"our keys move to another node (Redis at {self.address})")
+        if isinstance(translated, StoreUnavailable):
+            self._connections.doubt()
+        return translated
+
+    def peer(self) -> str:
+        """
+        Return the IP address of the server, an empty text for a unix socket.
+
+        Raises: StoreUnavailable.
+        """
+        connection = self.connection()
+        try:
+            connection.connect()
+            sock: Any = connection._sock  # redis-py has no word for it
+            name = sock.getpeername()
+        except (RedisError, OSError) as error:
+            raise self.failed(error) from error
+        finally:
+            connection.disconnect()
+        return str(name[0]) if isinstance(name, tuple) else ""
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -227,8 +161,27 @@ class Link:
     def _run(self, command: Command) -> Any:
         return _served(self._exchange([command]))[0]
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands and return their replies; those that are errors are not raised."""
+    def _exchange(self, commands: Sequence[Command], *, atomic: bool = False) -> list[Any]:
+        """
+        Send commands and return their replies; those that are errors are not raised.
+
+        What another node of a cluster is said to serve is sent there: a transaction
+        as a whole, of other commands those alone that were not run.
+        """
+        replies, asked = self._send(commands)
+        for _ in range(MOVES):
+            moved = [at for at, reply in enumerate(replies) if isinstance(reply, MovedError)]
+            if not moved or not self._connections.follow(replies[moved[0]], asked):
+                break
+            again = range(len(commands)) if atomic else moved
+            found, asked = self._send([commands[at] for at in again])
+            for at, reply in zip(again, found, strict=True):
+                replies[at] = reply
+        return replies
+
+    def _send(self, commands: Sequence[Command]) -> tuple[list[Any], str]:
+        """Return the replies to commands, and the host that gave them."""
+        generation = self._connections.generation
         connection = self._connections.take()
         try:
             connection.send_packed_command(connection.pack_commands(commands))
@@ -237,45 +190,17 @@ class Link:
             # A reply may still be on its way, and nobody else shall take it for his.
             connection.disconnect()
             raise
-        self._connections.give_back(connection)
-        return replies
-
-    def _failed(self, error: RedisError) -> StoreError:
-        """Return one of our errors, and look anew where the server cannot serve us now."""
-        translated = self.translate(error)
-        if isinstance(translated, StoreUnavailable):
-            self._connections.close()
-        return translated
-
-    def translate(self, error: RedisError) -> StoreError:
-        """Return one of our errors for one of redis-py's."""
-        text = f"{error} (Redis at {self.address})"
-        if isinstance(error, (AuthenticationError, AuthorizationError, NoPermissionError)):
-            return AccessDenied(text)
-        if isinstance(error, _PASSING_ERRORS):
-            return StoreUnavailable(text)
-        if isinstance(error, OutOfMemoryError) or _FULL.search(str(error)):
-            return StoreFull(text)
-        if _DENIED.search(str(error)):
-            return AccessDenied(text)
-        if _PASSING.search(str(error)):
-            return StoreUnavailable(text)
-        return StoreRefused(text)
-
-
-def _is_open(connection: AbstractConnection) -> bool:
-    """Return whether a connection that nobody reads from is alive: one at its end is readable."""
-    try:
-        return not connection.can_read()
-    except (RedisError, OSError):
-        return False
+        self._connections.give_back(connection, generation)
+        return replies, getattr(connection, "host", "")
 
 
 def _reply(connection: AbstractConnection) -> Any:
     try:
         return connection.read_response()
     except ResponseError as error:
-        return error
+        # redis-py 5 has this one for its own cluster client only.
+        word, _, rest = str(error).partition(" ")
+        return MovedError(rest) if word == "MOVED" else error
 
 
 def _served(replies: list[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ from redis.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from django_jobqueue import clock
-from django_jobqueue.exceptions import StoreFull, StoreRefused, StoreUnavailable
+from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link
 
@@ -27,6 +27,7 @@ SILENCE = BLOCK + 5.0
 class _Watch:
     connection: AbstractConnection
     since: float
+    generation: int
     asked: bool = False
 
 
@@ -46,9 +47,11 @@ class Waiter:
     _wake: int
     _watches: dict[str, _Watch] = field(default_factory=dict)
 
-    def wait(self, queues: Sequence[str], timeout: float) -> bool:
+    def wait(self, queues: Sequence[str], timeout: float) -> list[str]:
         """
-        Return True as soon as a queue has a job, False when woken or after ``timeout`` seconds.
+        Return the queues that have a job as soon as one has; none when woken or after ``timeout``.
+
+        Seconds.
 
         Raises: StoreUnavailable when a connection is lost; StoreFull or
         StoreRefused when the server will not let us wait on some queue, in
@@ -57,12 +60,12 @@ class Waiter:
         for queue in queues:
             self._ask(queue)
         sockets = {self._socket(q): q for q in queues}
-        ready = False
+        ready: list[str] = []
         for descriptor in readable([self._wake, *sockets], timeout):
             if descriptor == self._wake:
                 drain(self._wake)
-            else:
-                ready |= self._answer(sockets[descriptor])
+            elif self._answer(sockets[descriptor]):
+                ready.append(sockets[descriptor])
         self._find_silence(queues)
         return ready
 
@@ -72,19 +75,24 @@ class Waiter:
             self._drop(queue)
 
     def _ask(self, queue: str) -> None:
+        generation = self._link.generation
         watch = self._watches.get(queue)
+        if watch is not None and watch.generation != generation:
+            # Whatever made the others look anew: this one may wait where nobody pushes.
+            self._drop(queue)
+            watch = None
         if watch is not None and watch.asked:
             return
         try:
             if watch is None:
-                watch = _Watch(self._link.connection(), 0.0)
+                watch = _Watch(self._link.connection(), 0.0, generation)
                 watch.connection.connect()
                 self._watches[queue] = watch
             key = self._keys.queue(queue)
             watch.connection.send_command("BLMOVE", key, key, "RIGHT", "RIGHT", BLOCK)
         except (RedisError, OSError) as error:
             self._drop(queue)
-            raise self._translated(error) from error
+            raise self._link.failed(error) from error
         watch.asked = True
         watch.since = clock.monotonic()
 
@@ -94,10 +102,10 @@ class Waiter:
         try:
             reply: Any = watch.connection.read_response()
         except (RedisError, OSError) as error:
-            translated = self._translated(error)
-            if isinstance(translated, StoreUnavailable):
+            failed = self._link.failed(error)
+            if isinstance(failed, StoreUnavailable):
                 self._drop(queue)
-            raise translated from error
+            raise failed from error
         return reply is not None
 
     def _find_silence(self, queues: Sequence[str]) -> None:
@@ -106,8 +114,8 @@ class Waiter:
             watch = self._watches[queue]
             if watch.asked and now - watch.since > SILENCE:
                 self._drop(queue)
-                raise StoreUnavailable(
-                    f"no reply for {SILENCE:g} s (Redis at {self._link.address})"
+                raise self._link.failed(
+                    StoreUnavailable(f"no reply for {SILENCE:g} s (Redis at {self._link.address})")
                 )
 
     def _socket(self, queue: str) -> int:
@@ -115,20 +123,15 @@ class Waiter:
         sock: Any = self._watches[queue].connection._sock
         if sock is None:
             self._drop(queue)
-            raise StoreUnavailable(f"connection closed (Redis at {self._link.address})")
+            raise self._link.failed(
+                StoreUnavailable(f"connection closed (Redis at {self._link.address})")
+            )
         return int(sock.fileno())
 
     def _drop(self, queue: str) -> None:
         watch = self._watches.pop(queue, None)
         if watch is not None:
             watch.connection.disconnect()
-
-    def _translated(self, error: Exception) -> StoreUnavailable | StoreFull | StoreRefused:
-        if isinstance(error, RedisError):
-            translated = self._link.translate(error)
-            if isinstance(translated, (StoreUnavailable, StoreFull, StoreRefused)):
-                return translated
-        return StoreUnavailable(f"{error} (Redis at {self._link.address})")
 
 
 def readable(descriptors: Sequence[int], timeout: float) -> list[int]:

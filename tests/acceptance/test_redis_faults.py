@@ -17,6 +17,7 @@ from tests.acceptance.conftest import MakeSite
 from tests.acceptance.site import SOON, Site, count_lines, elapse, payload, tell
 from tests.conftest import JobqueueSettings
 from tests.jobsite.jobs import FailJob, NoopJob, SleepJob, SnoozeJob, WaitJob
+from tests.support import acl
 from tests.support.polling import wait_until
 from tests.support.processes import RunJobs
 from tests.support.proxy import TcpProxy
@@ -31,7 +32,7 @@ CUTS = 60
 @pytest.fixture
 def proxy(redis_server: RedisServer) -> Iterator[TcpProxy]:
     """A line to the shared server that the test may break."""
-    with TcpProxy(redis_server.url) as line:
+    with TcpProxy(redis_server.node_url) as line:
         yield line
 
 
@@ -165,6 +166,22 @@ def test_a_line_that_falls_silent_is_given_up_and_made_anew(
     stop(site)
 
 
+def test_a_worker_can_be_stopped_on_a_line_that_is_silent(
+    redis_server: RedisServer, proxy: TcpProxy, make_site: MakeSite
+) -> None:
+    site = make_site(redis_server, url=proxy.url)
+    long_job = site.push(SleepJob, "long", 300)
+    worker = site.run_ready("--timeout", "2")
+    site.await_started("long")
+    proxy.black_hole()
+    began = time.monotonic()
+    worker.term()
+    assert worker.wait(SOON) == 3
+    tell(f"stopped after {time.monotonic() - began:.1f} s with a Redis that does not answer")
+    (claims,) = site.held()
+    assert site.redis.hvals(site.keys.claims(claims)) == [long_job.encode()]
+
+
 def test_a_slow_line_of_single_bytes_is_only_slow(
     redis_server: RedisServer, proxy: TcpProxy, make_site: MakeSite
 ) -> None:
@@ -251,7 +268,7 @@ def test_a_full_redis_refuses_new_jobs_and_lets_the_workers_drain_it(
         NoopJob.perform_in(60, "refused")
     assert not any(site.doubles())
     assert "refused" not in site.journal.starts
-    assert count_lines(worker.output(), "Traceback (most", "cannot be written") == [10, 1]
+    assert count_lines(worker.output(), "Traceback (most", "record of this") == [10, 1]
     site.redis.config_set("maxmemory", 0)
     NoopJob.perform_async("accepted")
     site.await_finished("accepted")
@@ -286,8 +303,8 @@ AILMENTS: dict[str, tuple[list[tuple[str, ...]], list[tuple[str, ...]]]] = {
         [("CONFIG", "SET", "min-replicas-to-write", "0")],
     ),
     "NOPERM": (
-        [("ACL", "SETUSER", "default", "-@scripting", "-blmove")],
-        [("ACL", "SETUSER", "default", "+@all")],
+        [("ACL", "SETUSER", acl.user(), "-@scripting", "-blmove")],
+        [("ACL", "SETUSER", acl.user(), "+@all")],
     ),
 }
 
@@ -566,7 +583,7 @@ def test_a_cluster_without_a_hash_tag_is_a_failed_start(
         bus = probe.getsockname()[1]
     server = private_redis(cluster_enabled="yes", cluster_port=bus)
     # A cluster without slots refuses every key: the place must not look for any.
-    site = Site(server, tmp_path / "cluster")
+    site = Site(server, tmp_path / "cluster", prefix="t-untagged:")
     try:
         worker = site.run()
         assert worker.wait() == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from tests.store.chance import HIGH, LOW
 from tests.store.contents import Contents
 from tests.store.faults import wrong_type
 from tests.store.model import CLASS, DEAD, ENDLESS, HELD_SET, LAPSED, LIVE, Call, Model
+from tests.support.prefixes import new_prefix
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Cellar(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.prefix = f"m{secrets.token_hex(4)}:"
+        self.prefix = new_prefix("m")
         self.store = self.make_store()
         self.model = Model()
         self.accounts: dict[int, Account] = {}

@@ -9,10 +9,10 @@ import redis
 
 from django_jobqueue.store.store import Store
 from tests.store.contents import Contents
-from tests.support.inside import inside
+from tests.support.inside import count_round_trips, inside
 from tests.support.server import RedisServer
 
-__all__ = ["inside", "look", "raw", "store"]
+__all__ = ["count_round_trips", "inside", "look", "raw", "store"]
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_counters_are_read(store: Store, raw: redis.Redis) -> None:
 def test_the_server_tells_of_itself(store: Store, redis_server: RedisServer) -> None:
     facts = store.server.facts()
     assert not facts.is_too_old
-    assert not facts.cluster
+    assert facts.mode in ("standalone", "cluster")
     assert not facts.evicts
     assert facts.eviction == "noeviction"
     if not redis_server.is_valkey:
@@ -89,7 +89,7 @@ def test_the_server_tells_its_uptime(private_redis: Callable[..., RedisServer]) 
     ],
 )
 def test_versions_are_compared_as_numbers(version: str, old: bool) -> None:
-    facts = ServerFacts(version=version, cluster=False, eviction="noeviction", uptime=1)
+    facts = ServerFacts(version=version, mode="standalone", eviction="noeviction", uptime=1)
     assert facts.is_too_old is old
 
 

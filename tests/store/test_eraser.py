@@ -16,7 +16,7 @@ OURS = (
     "queues queue:default queue:a.b schedule retry dead processes paused stat:processed "
     "stat:failed:2027-01-15 jq:epoch jq:unique:00 jq:claims:host:1:0123456789ab j|270115|8:05 "
     "h|Class-15-8:5 host.name:12:0123456789ab host:12:0123456789ab:work "
-    "host:12:0123456789ab-signals"
+    "host:12:0123456789ab-signals 20270115-marks deploylock-v1.2"
 ).split()
 
 

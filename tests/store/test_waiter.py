@@ -208,7 +208,7 @@ def test_a_connection_that_says_nothing_is_given_up(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(clock, "monotonic", lambda: now)
-    with TcpProxy(redis_server.url) as proxy:
+    with TcpProxy(redis_server.node_url) as proxy:
         store = Store(proxy.url, prefix=key_prefix)
         waiter = store.waiter(pipe.reads)
         assert not waiter.wait(["q"], 0.01)

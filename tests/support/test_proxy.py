@@ -31,7 +31,8 @@ def raw_socket(client: redis.Redis) -> socket.socket:
 
 @pytest.fixture
 def proxy(redis_server: RedisServer) -> Iterator[TcpProxy]:
-    with TcpProxy(redis_server.url) as proxy:
+    # As the user who may do everything, whoever the run is.
+    with TcpProxy(f"redis://127.0.0.1:{redis_server.port}/0") as proxy:
         yield proxy
 
 
@@ -65,7 +66,7 @@ def test_it_passes_everything_both_ways(connect: Connect, key_prefix: str) -> No
 
 
 def test_it_also_stands_before_a_unix_socket(redis_server: RedisServer) -> None:
-    with TcpProxy(redis_server.socket_url) as proxy:
+    with TcpProxy(f"unix://{redis_server.socket_path}?db=0") as proxy:
         assert proxy.url.startswith("redis://127.0.0.1:")
         with redis.Redis.from_url(proxy.url) as client:
             assert client.ping()
@@ -261,7 +262,7 @@ def test_a_dead_upstream_hangs_up_on_new_connections(
 
 def test_closing_leaves_no_thread(redis_server: RedisServer) -> None:
     before = threading.active_count()
-    with TcpProxy(redis_server.url) as proxy, redis.Redis.from_url(proxy.url) as client:
+    with TcpProxy(redis_server.node_url) as proxy, redis.Redis.from_url(proxy.url) as client:
         client.ping()
         assert threading.active_count() == before + 1
     assert threading.active_count() == before

@@ -30,7 +30,7 @@ def open_sockets() -> set[str]:
 
 
 def test_one_server_answers_over_tcp_and_over_its_socket(redis_server: RedisServer) -> None:
-    over_tcp = redis.Redis.from_url(redis_server.url, **server.CLIENT_OPTIONS)
+    over_tcp = redis.Redis.from_url(redis_server.node_url, **server.CLIENT_OPTIONS)
     over_socket = redis.Redis.from_url(redis_server.socket_url, **server.CLIENT_OPTIONS)
     with over_tcp, over_socket:
         answers = [client.info("server")["run_id"] for client in (over_tcp, over_socket)]
@@ -107,9 +107,9 @@ def test_a_taken_port_is_left_to_its_owner(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         taken_port = taken.getsockname()[1]
-        free_port = server._free_port()
+        free_port = server.free_port()
         offers = iter([taken_port, taken_port, free_port])
-        monkeypatch.setattr(server, "_free_port", lambda: next(offers))
+        monkeypatch.setattr(server, "free_port", lambda: next(offers))
         assert private_redis().port == free_port
 
 
