@@ -18,7 +18,7 @@ from django_jobqueue.store.locks import Lock
 from django_jobqueue.store.queues import Push
 from django_jobqueue.store.removal import Place
 from django_jobqueue.store.scripts import Script
-from django_jobqueue.store.sets import PUSH, Promotion
+from django_jobqueue.store.sets import PUSH, Promotion, Revival
 from django_jobqueue.store.store import Store
 from tests.store.contents import Contents
 from tests.support.server import RedisServer
@@ -45,6 +45,7 @@ VERBS: dict[str, Callable[[Store], object]] = {
     "recover": lambda store: store.claims.recover("nobody", []),
     "remove": lambda store: store.removal.delete(Place.queue(store.keys, "nothing"), [b"job"]),
     "renew": lambda store: store.locks.renew([LOCK]),
+    "revive": lambda store: store.sets.revive([Revival(b"job", b"job", "nothing", LOCK)]),
     "start": lambda store: store.locks.start(LOCK, release=False),
     "step": lambda store: store.claims.step(ME, lease=60, batch="b", wanted=1, queues=["q"]),
     "switches": lambda store: store.switches.replace("", {}),
@@ -86,7 +87,7 @@ def test_what_scripts_share_stands_in_the_place_of_the_line_that_names_it() -> N
         assert script.text == text.replace(line, shared)
         assert "--@include" not in script.text
         including |= {script.name} if line in text else set()
-    assert including == {"step", "recover", "promote", "remove"}
+    assert including == {"step", "recover", "promote", "remove", "revive"}
 
 
 def test_the_package_data_names_the_folder_of_every_script() -> None:
@@ -192,7 +193,7 @@ def test_a_full_redis_is_worked_empty(
     private_redis: Callable[..., RedisServer], flags: bool
 ) -> None:
     server = private_redis()
-    store = Store(server.url, timeout=10.0)
+    store = Store(server.url, prefix="t:", timeout=10.0)
     store._link._flags = flags
     jobs = [b"%d" % n for n in range(10)]
     store.queues.push({"q": jobs}, [(1.0, b"scheduled")])
@@ -223,6 +224,8 @@ def test_a_full_redis_is_worked_empty(
         assert store.sets.due().entries["schedule"] == [b"scheduled"]
         promotion = Promotion(PUSH, b"scheduled", b"scheduled", "q")
         assert store.sets.promote("schedule", [promotion]) == (1, {})
+        revived = store.sets.revive([Revival(b"bury", b"bury", "q")])
+        assert (revived.refused, revived.gone) == ({}, frozenset())
         assert store.claims.leave(ME) == 1
         left = [Move(BACK, claim.field, claim.raw, queue="q") for claim in step.claimed]
         assert store.claims.recover(ME, left).moved == 1
@@ -234,11 +237,12 @@ def test_a_full_redis_is_worked_empty(
             done_now = [claim.field for claim in step.claimed]
 
         client.config_set("maxmemory", 0)
-        contents = Contents.read(client, "")
-        assert sorted(contents.sets) == ["dead", "retry", "schedule"]
-        assert contents.payloads() == [b"bury", b"retry", b"snooze"]
-        # Ten jobs and the scheduled one, of which one was snoozed; the retry and the death count.
-        assert contents.counters["processed"] == 10
+        contents = Contents.read(client, "t:")
+        assert sorted(contents.sets) == ["retry", "schedule"]
+        assert contents.payloads() == [b"retry", b"snooze"]
+        # Ten jobs and the scheduled one, of which one was snoozed and one run again after its
+        # death; the retry and the death count.
+        assert contents.counters["processed"] == 11
     store.close()
 
 
