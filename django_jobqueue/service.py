@@ -90,6 +90,8 @@ class Service:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        #: When the present turn began, in monotonic seconds: a loop that hangs shows here.
+        self.turned_at = clock.monotonic()
 
     def tick(self) -> float:
         """Do the duty once and return the seconds until the next time."""
@@ -124,6 +126,7 @@ class Service:
     def _run(self) -> None:
         backoff = Backoff()
         while not self.stopping:
+            self.turned_at = clock.monotonic()
             try:
                 wait = self.tick()
                 self._outage.ended(self.name)

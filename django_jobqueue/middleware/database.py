@@ -1,87 +1,67 @@
-"""Give every job a clean database connection, and leave no transaction behind."""
+"""Give every job sound database connections, and leave no transaction behind."""
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 
+from django_jobqueue import databases
 from django_jobqueue.job.base import Job
 from django_jobqueue.payload import printable
-
-logger = logging.getLogger("django_jobqueue.job")
+from django_jobqueue.worker.side_thread import aside, side_thread
 
 
 class DatabaseHygiene:
     """
-    Server middleware: close stale connections around each job, roll back what it left open.
+    Server middleware: sound connections for each job, and no transaction that it left open.
 
-    What Django does around each request. Name it first, so that it is outermost.
+    More than Django does around each request: a connection that its server has
+    closed since the last job is found before it fails a job, whatever
+    CONN_MAX_AGE and CONN_HEALTH_CHECKS say. Name it first, so that it is outermost.
     A job that runs in line finds its caller's connections as they are, and
-    leaves them so, with the transaction that the caller may stand in.
+    leaves them so, with the transaction that the caller may stand in. An async job
+    has those of its side thread, and costs nothing as long as it does not use them.
     """
+
+    async_capable = True
 
     def __init__(self, perform: Callable[[Job], Any]) -> None:
         self._perform = perform
+        self._is_async = iscoroutinefunction(perform)
+        if self._is_async:
+            markcoroutinefunction(self)
 
     def __call__(self, job: Job) -> Any:
-        callers = {c.alias for c in _connected() if _is_open(c)} if job.is_inline else set()
-        if not job.is_inline:
-            for connection in _connected():
-                connection.close_if_unusable_or_obsolete()
+        if self._is_async:
+            return self._run_on_loop(job)
+        if job.is_inline:
+            return self._run_in_line(job)
+        if databases.in_use():
+            databases.prepare(_name(job))
         try:
             return self._perform(job)
         finally:
-            for connection in _connected():
-                if connection.alias not in callers and _is_open(connection):
-                    self._roll_back(connection, job)
-                if not job.is_inline:
-                    connection.close_if_unusable_or_obsolete()
+            if databases.in_use():
+                databases.settle(_name(job))
 
-    def _roll_back(self, connection: BaseDatabaseWrapper, job: Job) -> None:
-        """End a transaction that the job began and did not end."""
-        logger.warning(
-            "%s jid=%s left a transaction open on database %r; it is rolled back",
-            printable(job.payload.job_class),
-            printable(job.payload.jid),
-            connection.alias,
-        )
-        # Closing is the one way that also resets the stack of atomic blocks.
-        connection.in_atomic_block = False
-        connection.savepoint_ids = []
-        connection.atomic_blocks = []
-        connection.run_on_commit = []
-        connection.needs_rollback = False
-        connection.close()
+    async def _run_on_loop(self, job: Job) -> Any:
+        # The side thread itself begins with sound connections.
+        try:
+            return await self._perform(job)
+        finally:
+            side = side_thread()
+            if side is None or side.is_used:
+                await aside(databases.settle, _name(job))
+
+    def _run_in_line(self, job: Job) -> Any:
+        callers = databases.open_transactions()
+        try:
+            return self._perform(job)
+        finally:
+            databases.roll_back(_name(job), but=callers)
 
 
-#: Whether this thread may be connected to a database. Asking Django takes longer
-#: than many a job, and most jobs of a thread that has no connection leave it so.
-_thread = threading.local()
-
-
-def _connected() -> list[BaseDatabaseWrapper]:
-    """Return the connections that this thread has made, those with a database behind them."""
-    if not getattr(_thread, "may_be_connected", True):
-        return []
-    found = [c for c in connections.all(initialized_only=True) if c.connection is not None]
-    _thread.may_be_connected = bool(found)
-    return found
-
-
-def _note_connection(**_: Any) -> None:
-    _thread.may_be_connected = True
-
-
-connection_created.connect(_note_connection, dispatch_uid="django_jobqueue.middleware.database")
-
-
-def _is_open(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a transaction is open that somebody began."""
-    # Not get_autocommit(): that would connect.
-    return connection.in_atomic_block or not connection.autocommit
+def _name(job: Job) -> str:
+    return f"{printable(job.payload.job_class)} jid={printable(job.payload.jid)}"

@@ -91,7 +91,11 @@ class Reconciler(Job):
     # What runs -----------------------------------------------------------------
 
     def perform(self) -> RunReport:
-        """Look at the rows and push what is missing; see ``RunReport``."""
+        """
+        Look at the rows and push what is missing; return how it went.
+
+        Raises: Snooze when the worker stops, so that another one goes on.
+        """
         # Here, because the models can be imported only when the apps are loaded.
         from django_jobqueue.reconciliation.run import reconcile
 

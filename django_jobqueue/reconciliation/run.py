@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django_jobqueue import clock
+from django_jobqueue import clock, databases
 from django_jobqueue.client.outlet import RedisOutlet, outlet
 from django_jobqueue.client.results import Status
 from django_jobqueue.connection import store
@@ -182,6 +182,7 @@ class Run:
 
     def _fail(self, error: Exception) -> None:
         trace = "".join(traceback.format_exception(error))
+        databases.mend()
         try:
             self._end(RunStatus.FAILED, error=trace)
         except Exception:  # the database is away: what was written before is what there is

@@ -6,9 +6,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from django.db import close_old_connections
-
-from django_jobqueue import clock
+from django_jobqueue import clock, databases
 from django_jobqueue.exceptions import StoreFull
 from django_jobqueue.payload import new_jid
 from django_jobqueue.service import Outage, Service
@@ -73,6 +71,5 @@ class EpochWatch(Service):
             self._heal("Redis is empty" if known is None else "Redis has lost its data")
         if known is not None:
             logger.error("Redis has lost its data: jobs that were in it are gone")
-            close_old_connections()  # this thread may have had no use for one for weeks
-            tell(redis_data_lost, None, at=clock.now(), heals=ours)
-            close_old_connections()
+            with databases.fresh("A receiver of redis_data_lost", keep=False):
+                tell(redis_data_lost, None, at=clock.now(), heals=ours)

@@ -6,8 +6,7 @@ import logging
 import random
 from collections.abc import Mapping, Sequence
 
-from django.db import close_old_connections
-
+from django_jobqueue import databases
 from django_jobqueue.client.middleware import Push
 from django_jobqueue.exceptions import InvalidPayload
 from django_jobqueue.job.disabled import count_stopped, held, policy_of
@@ -90,12 +89,9 @@ class Poller(Service):
         return min(NAP, max(0.0, due.earliest))
 
     def _promote(self, name: str, entries: list[bytes]) -> None:
-        close_old_connections()
-        try:
-            with switches().pinned():  # asked twice, here and by the chain: the same answer
-                promotions = [self._decide(name, entry) for entry in entries]
-        finally:
-            close_old_connections()
+        # Asked twice, here and by the chain: the same answer.
+        with databases.fresh("A client middleware"), switches().pinned():
+            promotions = [self._decide(name, entry) for entry in entries]
         _, refused = self._store.sets.promote(name, promotions)
         self._count(promotions, refused)
         if not refused:

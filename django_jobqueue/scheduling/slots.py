@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db import router
+from django.db.models import QuerySet
+
 from django_jobqueue import clock
 from django_jobqueue.models import Schedule
 
 
 def rows(names: Iterable[str]) -> dict[str, Schedule]:
     """Return the rows of these timetables that there are, in one query."""
-    return {row.name: row for row in Schedule.objects.filter(name__in=list(names))}
+    return {row.name: row for row in _rows().filter(name__in=list(names))}
 
 
 def begin(name: str) -> Schedule:
     """Return the row of a timetable, made if it is missing. A new one begins with the present."""
     now = int(clock.now())
-    return Schedule.objects.get_or_create(
-        name=name, defaults={"last_tick": now, "pushed_tick": now}
-    )[0]
+    return _rows().get_or_create(name=name, defaults={"last_tick": now, "pushed_tick": now})[0]
 
 
 def claim(row: Schedule, slot: int) -> bool:
@@ -34,7 +35,7 @@ def claim(row: Schedule, slot: int) -> bool:
     """
     # As it was read, which is stricter than "before the slot": the winner knows
     # from which slot on all are his.
-    seen = Schedule.objects.filter(name=row.name, last_tick=row.last_tick, paused=row.paused)
+    seen = _rows().filter(name=row.name, last_tick=row.last_tick, paused=row.paused)
     if row.paused:
         return bool(seen.update(last_tick=slot, pushed_tick=slot))
     return bool(seen.update(last_tick=slot))
@@ -42,26 +43,29 @@ def claim(row: Schedule, slot: int) -> bool:
 
 def take_back(row: Schedule, slot: int) -> bool:
     """Claim a slot that lies before the last one, which cannot be: it is of a clock gone wrong."""
-    seen = Schedule.objects.filter(name=row.name, last_tick=row.last_tick)
+    seen = _rows().filter(name=row.name, last_tick=row.last_tick)
     return bool(seen.update(last_tick=slot, pushed_tick=slot - 1))
 
 
 def settle(name: str, slot: int) -> None:
     """Note that what was claimed up to this slot has reached Redis, or shall not."""
-    Schedule.objects.filter(name=name, pushed_tick__lt=slot).update(pushed_tick=slot)
+    _rows().filter(name=name, pushed_tick__lt=slot).update(pushed_tick=slot)
 
 
 def pause(name: str) -> bool:
     """Fire a timetable no more; return whether it did."""
     begin(name)
-    return bool(Schedule.objects.filter(name=name, paused=False).update(paused=True))
+    return bool(_rows().filter(name=name, paused=False).update(paused=True))
 
 
 def resume(name: str) -> bool:
     """Fire a paused timetable again, from its next slot on; return whether it was paused."""
     now = int(clock.now())
     return bool(
-        Schedule.objects.filter(name=name, paused=True).update(
-            paused=False, last_tick=now, pushed_tick=now
-        )
+        _rows().filter(name=name, paused=True).update(paused=False, last_tick=now, pushed_tick=now)
     )
+
+
+def _rows() -> QuerySet[Schedule]:
+    # Of the database that is written to: a replica may not have the last claim yet.
+    return Schedule.objects.using(router.db_for_write(Schedule))

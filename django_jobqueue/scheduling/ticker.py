@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import Error as DatabaseFault
-from django.db import close_old_connections
 
-from django_jobqueue import clock
+from django_jobqueue import clock, databases
 from django_jobqueue.exceptions import StoreUnavailable, UnknownTimetable
 from django_jobqueue.models import Schedule
 from django_jobqueue.scheduling import firing, slots
@@ -130,13 +129,13 @@ class Ticker(Service):
 
     def _ask(self, chosen: Iterable[_Watched]) -> bool:
         """Fire the slots of these that are due; return whether the database answered."""
-        close_old_connections()
         try:
-            found = slots.rows(w.timetable.name for w in chosen)
-            for watched in chosen:
-                if self._can_run(watched.timetable):
-                    self._serve(watched, found.get(watched.timetable.name))
-                watched.due = watched.timetable.next(clock.now())
+            with databases.fresh("The ticker"):
+                found = slots.rows(w.timetable.name for w in chosen)
+                for watched in chosen:
+                    if self._can_run(watched.timetable):
+                        self._serve(watched, found.get(watched.timetable.name))
+                    watched.due = watched.timetable.next(clock.now())
         except DatabaseFault as error:
             if not self._database_is_away:
                 self._database_is_away = True
@@ -144,8 +143,6 @@ class Ticker(Service):
                     "periodic jobs wait for the database (was it migrated?), trying on: %s", error
                 )
             return False
-        finally:
-            close_old_connections()
         if self._database_is_away:
             self._database_is_away = False
             logger.warning("the database is back, periodic jobs go on")
@@ -202,7 +199,9 @@ class Ticker(Service):
         """Push the job of a slot; return whether that is settled."""
         name = watched.timetable.name
         try:
-            jid = firing.push_slot(watched.timetable, slot)
+            # What a client middleware leaves open would take our own writes along.
+            with databases.fresh(f"The push of {name}"):
+                jid = firing.push_slot(watched.timetable, slot)
         except StoreUnavailable:
             raise
         except Exception:  # Redis is full, a client middleware or the arguments are at fault
@@ -231,7 +230,8 @@ class Ticker(Service):
         if not self._can_run(timetable):
             return
         try:
-            firing.run_now(timetable, delay)
+            with databases.fresh(f"The push of {timetable.name}"):
+                firing.run_now(timetable, delay)
         except StoreUnavailable:
             raise
         except Exception:  # as in ``_push``

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import Error as DatabaseFault
 
 from django_jobqueue.exceptions import JobQueueError
 from django_jobqueue.store.store import Store
@@ -30,7 +30,7 @@ def sync() -> None:
     they come here. Who writes the mirror also records the changes that came past
     every door of ours.
 
-    Raises: StoreUnavailable and the other errors of the store, DatabaseError.
+    Raises: StoreUnavailable and the other errors of the store, ``django.db.Error``.
     """
     if not flags.is_installed():
         return
@@ -53,7 +53,7 @@ def publish() -> None:
     """Do the same for somebody who has saved a flag: what fails here is not his to bear."""
     try:
         sync()
-    except (JobQueueError, ImproperlyConfigured, DatabaseError) as error:
+    except (JobQueueError, ImproperlyConfigured, DatabaseFault) as error:
         logger.error(
             "A kill switch was changed, and other processes are not told yet: %s. The next "
             "worker that looks tells them.",

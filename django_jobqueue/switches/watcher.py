@@ -6,11 +6,11 @@ import logging
 import random
 from collections.abc import Callable, Collection
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseFault
 
-from django_jobqueue import clock
+from django_jobqueue import clock, databases
 from django_jobqueue.exceptions import JobQueueError
-from django_jobqueue.service import Outage, Service
+from django_jobqueue.service import Backoff, Outage, Service
 from django_jobqueue.switches.publisher import sync
 from django_jobqueue.switches.seldom import Seldom
 from django_jobqueue.switches.switches import FRESH, switches
@@ -43,6 +43,7 @@ class Watcher(Service):
         self._turned_off = turned_off
         self._stopped = switches().stopped()
         self._trouble = Seldom(logger)
+        self._backoff = Backoff()
         self._due = clock.monotonic() + random.uniform(0, EVERY)
 
     def tick(self) -> float:
@@ -63,13 +64,15 @@ class Watcher(Service):
         self._stopped = stopped
 
     def _sync(self) -> None:
-        close_old_connections()
         try:
-            sync()
-        except DatabaseError as error:
+            with databases.fresh("The watcher of the switches"):
+                sync()
+        except DatabaseFault as error:
+            # A connection that was cut in the middle shall not cost a whole round.
+            self._due = clock.monotonic() + min(EVERY, self._backoff.next())
             self._trouble.warn("The flags cannot be read, the last known states stay: %s", error)
-        finally:
-            close_old_connections()
+        else:
+            self._backoff.reset()
 
 
 def load() -> None:
@@ -79,11 +82,10 @@ def load() -> None:
     From the database, and where that cannot be read, from the mirror; where
     neither can, the worker begins without.
     """
-    close_old_connections()
     try:
-        sync()
-    except (JobQueueError, DatabaseError) as error:
+        # The thread that starts a worker has no other use for a connection.
+        with databases.fresh("The start of a worker", keep=False):
+            sync()
+    except (JobQueueError, DatabaseFault) as error:
         logger.warning("The kill switches cannot be brought up to date yet: %s", error)
         switches().refresh(force=True)
-    finally:
-        close_old_connections()

@@ -205,6 +205,18 @@ def test_a_transaction_left_open_by_a_job_that_raised_is_rolled_back_too(
     assert words() == ["after"]
 
 
+def test_a_transaction_that_was_open_before_a_job_does_not_take_its_writes_along(
+    other_database: BaseDatabaseWrapper, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_block()
+    run(lambda: write("mine"))
+    assert words() == ["mine"]
+    assert caplog.messages == [
+        f"What ran before shop.jobs.NoteJob jid={'b' * 24} left a transaction open on database "
+        "'other'; it is rolled back"
+    ]
+
+
 # In line ---------------------------------------------------------------------------------
 
 

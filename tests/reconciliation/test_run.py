@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFault
 from django.db.models import QuerySet
 from django.test import override_settings
 
@@ -600,6 +601,17 @@ def test_the_database_away_in_the_middle_fails_the_run_and_keeps_its_cursor(
     assert state().cursor == dump_key(keys[1])
     run(batch_size=2)
     assert queued(inside) == keys
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_whose_connection_was_cut_is_written_down_over_another(inside: Inside) -> None:
+    def get_queryset(reconciler: Any) -> QuerySet[Order]:
+        connection.connection.close()
+        return Order.objects.all()
+
+    with pytest.raises(DatabaseFault, match=r"(?i)closed|^\(0, ''\)$"):
+        run(get_queryset=get_queryset)
+    assert state().status == RunStatus.FAILED
 
 
 def test_a_run_that_was_killed_is_gone_on_with(inside: Inside) -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreUnavailable
-from django_jobqueue.scheduling import epoch as room
 from django_jobqueue.scheduling.epoch import EpochWatch
 from django_jobqueue.signals import redis_data_lost
 from django_jobqueue.store.epoch import Epoch
@@ -23,10 +22,8 @@ from tests.support.server import RedisServer
 
 
 @pytest.fixture(autouse=True)
-def _configured(jobqueue_settings: JobqueueSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def _configured(jobqueue_settings: JobqueueSettings, freshened: list[str]) -> None:
     jobqueue_settings()
-    # Here it is not a thread of its own: the connections are those of other tests.
-    monkeypatch.setattr(room, "close_old_connections", lambda: None)
 
 
 @pytest.fixture

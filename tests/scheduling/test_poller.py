@@ -12,7 +12,6 @@ from django_jobqueue.client.middleware import Push
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.job.base import wire_name
-from django_jobqueue.scheduling import poller as room
 from django_jobqueue.scheduling.poller import NAP, PAGE, Poller
 from django_jobqueue.signals import job_refused
 from django_jobqueue.store.sets import Promotion, Sets
@@ -32,10 +31,8 @@ def accept(payload: Payload) -> Payload | None:
 
 
 @pytest.fixture(autouse=True)
-def _configured(jobqueue_settings: JobqueueSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def _configured(jobqueue_settings: JobqueueSettings, freshened: list[str]) -> None:
     jobqueue_settings()
-    # Here it is not a thread of its own: the connections are those of other tests.
-    monkeypatch.setattr(room, "close_old_connections", lambda: None)
 
 
 @pytest.fixture
@@ -215,20 +212,16 @@ def test_a_junk_entry_goes_as_it_is_to_where_a_worker_will_bury_it(
     assert inside.client.zcard(inside.key(name)) == 0
 
 
-def test_stale_database_connections_are_closed_around_the_questions(
-    inside: Inside, monkeypatch: pytest.MonkeyPatch
+def test_middleware_is_asked_with_fresh_database_connections(
+    inside: Inside, freshened: list[str]
 ) -> None:
-    # Middleware may ask a database, and this thread lives for weeks.
-    seen: list[str] = []
-    monkeypatch.setattr(room, "close_old_connections", lambda: seen.append("closed"))
-
     def chain(payload: Payload) -> Payload | None:
-        seen.append("asked")
+        freshened.append("asked")
         return payload
 
     inside.put("schedule", job(1), 1)
     poller(chain).promote_due()
-    assert seen == ["closed", "asked", "closed"]
+    assert freshened == ["fresh", "asked", "settled"]
 
 
 # Several pollers, and faults --------------------------------------------------

@@ -20,8 +20,7 @@ from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Claim, Claims, Move
 from django_jobqueue.store.claims import Recovery as Recovered
 from django_jobqueue.store.locks import lock_of
 from django_jobqueue.store.server import Server, ServerFacts
-from django_jobqueue.worker import launcher
-from django_jobqueue.worker.launcher import tell_of_poison
+from django_jobqueue.worker.chores import tell_of_poison
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import FrozenClock, freeze
 from tests.support.inside import Inside
@@ -53,16 +52,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FrozenClock:
     return freeze(monkeypatch)
 
 
-#: How often old database connections were closed.
-CLOSED: list[int] = []
-
-
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _clean(freshened: list[str]) -> Iterator[None]:
     MOURNED.clear()
-    CLOSED.clear()
-    # Here it is not a thread of its own: the connections are those of other tests.
-    monkeypatch.setattr(launcher, "close_old_connections", lambda: CLOSED.append(len(MOURNED)))
     yield
     MOURNED.clear()
 
@@ -412,7 +404,7 @@ def uptime(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Say how long the server is up: a list with one number of seconds."""
     seconds = [10_000]
     monkeypatch.setattr(
-        Server, "facts", lambda self: ServerFacts("7.0", False, "noeviction", seconds[0])
+        Server, "facts", lambda self: ServerFacts("7.0", "standalone", "noeviction", seconds[0])
     )
     return seconds
 
@@ -552,11 +544,14 @@ def test_records_of_lost_processes_are_taken_off_the_list(
 # Hooks ------------------------------------------------------------------------
 
 
-def test_the_hook_of_a_poison_pill_knows_its_job(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_hook_of_a_poison_pill_knows_its_job_and_has_fresh_connections(
+    caplog: pytest.LogCaptureFixture, freshened: list[str]
+) -> None:
     heard: list[Any] = []
 
     def died(sender: Any, payload: Payload, error: BaseException, **_: Any) -> None:
         heard.append((sender, payload.jid, str(error)))
+        freshened.append(f"{len(MOURNED)} hook ran")
 
     job_died.connect(died)
     name = f"{MournedJob.__module__}.MournedJob"
@@ -566,7 +561,7 @@ def test_the_hook_of_a_poison_pill_knows_its_job(caplog: pytest.LogCaptureFixtur
         job_died.disconnect(died)
     assert [(f"{1:024x}", 3, PoisonPill)] == MOURNED
     assert heard == [(MournedJob, f"{1:024x}", "killed its worker 3 times")]
-    assert CLOSED == [0, 1]  # before and after
+    assert freshened == ["fresh", "1 hook ran", "closed"]
     assert caplog.messages == []
 
 

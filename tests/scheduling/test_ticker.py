@@ -18,7 +18,6 @@ from django_jobqueue.connection import forget
 from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.models import Schedule
 from django_jobqueue.scheduling import firing, slots
-from django_jobqueue.scheduling import ticker as room
 from django_jobqueue.scheduling.ticker import AHEAD, LOOK, PATIENCE, SPREAD, Ticker, wanted
 from django_jobqueue.signals import job_refused
 from django_jobqueue.timetable import Timetable
@@ -79,15 +78,10 @@ class Failing:
 
 
 @pytest.fixture(autouse=True)
-def _configured(
-    jobqueue_settings: JobqueueSettings,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-) -> None:
+def _configured(jobqueue_settings: JobqueueSettings, request: pytest.FixtureRequest) -> None:
     jobqueue_settings(CLIENT_MIDDLEWARE=[])
     if "transactional_db" not in request.fixturenames:
-        # Not a thread of its own, and the connection has the transaction of the test.
-        monkeypatch.setattr(room, "close_old_connections", lambda: None)
+        request.getfixturevalue("freshened")
 
 
 @pytest.fixture

@@ -8,6 +8,9 @@ A real PostgreSQL or MariaDB server of one's own, for the tests that touch SQL.
 starts a server, runs the command with the variables of ``tests.support.sql_settings`` and
 ends with its exit code. The server listens on a unix socket in a directory of its own:
 no port is taken, and nobody else finds it. What it has is gone afterwards.
+
+``pgbouncer`` is a PostgreSQL behind a PgBouncer that pools transactions: two transactions of
+one connection seldom meet the same session. The databases of the tests are made through it.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ import socket
 import subprocess
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -54,12 +58,18 @@ class SqlServer(ABC):
     Raises: NotInstalled.
     """
 
-    #: Its name in the environment.
+    #: What to call it by.
+    name: ClassVar[str]
+    #: The name of its engine in the environment.
     engine: ClassVar[str]
+    #: What Django calls PORT: on a unix socket none.
+    port: ClassVar[str] = ""
     #: The user to connect as. There is no password: the directory is private.
     user: ClassVar[str]
     #: What ends it at once.
     quit: ClassVar[int] = signal.SIGKILL
+    #: What ends it in good order, and its connections with it.
+    end: ClassVar[int] = signal.SIGTERM
 
     def __init__(self) -> None:
         self._binary = self.find_binary()
@@ -91,8 +101,21 @@ class SqlServer(ABC):
         """Return the command that starts it in the foreground."""
 
     @abstractmethod
-    def connect(self) -> Any:
+    def connect(self, database: str = "") -> Any:
         """Return a new connection of the driver's. Raises the driver's error."""
+
+    @abstractmethod
+    def cut_connections(self) -> None:
+        """End all connections but the one that asks for it, and return when they are gone."""
+
+    @abstractmethod
+    def expiring(self) -> AbstractContextManager[None]:
+        """End what is connected inside the block, when it was idle for a second."""
+
+    def execute(self, sql: str, database: str = "") -> list[tuple[Any, ...]]:
+        """Run a statement on a connection of its own; return its rows."""
+        with contextlib.closing(self.connect(database)) as connection:
+            return _execute(connection, sql)
 
     def __enter__(self) -> Self:
         try:
@@ -114,9 +137,10 @@ class SqlServer(ABC):
     def environment(self) -> dict[str, str]:
         """The variables that lead the tests here."""
         return {
+            f"{VARIABLE}SERVER": self.name,
             f"{VARIABLE}ENGINE": self.engine,
             f"{VARIABLE}HOST": str(self.host),
-            f"{VARIABLE}PORT": "",
+            f"{VARIABLE}PORT": self.port,
             f"{VARIABLE}USER": self.user,
             f"{VARIABLE}PASSWORD": "",
         }
@@ -137,6 +161,22 @@ class SqlServer(ABC):
 
         """
         self._prepare()
+        self._launch()
+
+    def close(self) -> None:
+        """Kill the server and remove its directory. Idempotent."""
+        self._end(self.quit)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def stop(self) -> None:
+        """End the server as an operator does: what is committed stays. Idempotent."""
+        self._end(self.end)
+
+    def resume(self) -> None:
+        """Start a server again that was stopped, with what it has. Raises: see ``start``."""
+        self._launch()
+
+    def _launch(self) -> None:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(),
@@ -152,17 +192,16 @@ class SqlServer(ABC):
         if self._process.poll() is not None:
             raise AssertionError(f"{self._binary} did not start.\n{self.log()}")
 
-    def close(self) -> None:
-        """Kill the server and remove its directory. Idempotent."""
-        if self._process is not None:
-            self._process.send_signal(self.quit)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_TIMEOUT)
-            procfs.kill_session(self._process.pid)
-            self._process.wait()
-            reaper().forget(self._process.pid)
-            self._process = None
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def _end(self, number: int) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_TIMEOUT)
+        procfs.kill_session(self._process.pid)
+        self._process.wait()
+        reaper().forget(self._process.pid)
+        self._process = None
 
     def log(self, lines: int = 20) -> str:
         """Return the end of the server's log."""
@@ -208,10 +247,11 @@ class SqlServer(ABC):
 class PostgreSQL(SqlServer):
     """A PostgreSQL, the newest that is installed. It refuses to be root: then it is another."""
 
-    engine = "postgresql"
+    name = engine = "postgresql"
     user = "jobqueue"
     # Its processes end with it, and it waits for them: not so after SIGKILL.
     quit = signal.SIGQUIT
+    end = signal.SIGINT
 
     @classmethod
     def find_binary(cls) -> Path:
@@ -232,15 +272,34 @@ class PostgreSQL(SqlServer):
         """The socket, named by the port that nobody listens on."""
         return self.directory / ".s.PGSQL.5432"
 
-    def connect(self) -> Any:
-        """Connect to the database that every server has."""
+    def connect(self, database: str = "") -> Any:
+        """Connect, without a name to the database that every server has."""
         import psycopg
 
-        return psycopg.connect(host=str(self.host), user=self.user, dbname="postgres")
+        return psycopg.connect(
+            host=str(self.host), user=self.user, dbname=database or "postgres", autocommit=True
+        )
+
+    def cut_connections(self) -> None:
+        """Terminate the backends."""
+        others = "backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        with contextlib.closing(self.connect()) as connection:
+            _execute(
+                connection, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"
+            )
+            _wait_for_none(connection, f"SELECT pid FROM pg_stat_activity WHERE {others}")
+
+    @contextlib.contextmanager
+    def expiring(self) -> Iterator[None]:
+        """Set ``idle_session_timeout``."""
+        self.execute(f"ALTER ROLE {self.user} SET idle_session_timeout = '1s'")
+        try:
+            yield
+        finally:
+            self.execute(f"ALTER ROLE {self.user} RESET idle_session_timeout")
 
     def _prepare(self) -> None:
-        if (identity := self._identity()) != {}:
-            os.chown(self.directory, identity["user"], identity["group"])
+        _own(self.directory, self._identity())
         self._run(
             self._binary.with_name("initdb"), "--pgdata=data", f"--username={self.user}",
             "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync",
@@ -260,17 +319,111 @@ class PostgreSQL(SqlServer):
         return command
 
     def _identity(self) -> dict[str, Any]:
-        if os.geteuid() != 0:
-            return {}
-        names = {entry.pw_name: entry for entry in pwd.getpwall()}
-        entry = names.get("postgres") or names["nobody"]
-        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        return _somebody_else()
+
+
+class PgBouncer(SqlServer):
+    """
+    A PgBouncer that pools transactions, before a PostgreSQL of its own.
+
+    It takes the servers' sessions in turn, so that what one of them remembers is not
+    there for the next transaction.
+    """
+
+    name = "pgbouncer"
+    engine = "postgresql"
+    user = PostgreSQL.user
+    port = "6432"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.database = PostgreSQL()
+
+    @classmethod
+    def find_binary(cls) -> Path:
+        """Return ``pgbouncer``, also where /usr/sbin is not on the PATH."""
+        found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if found is None:
+            raise NotInstalled("there is no PgBouncer here: apt-get install pgbouncer")
+        PostgreSQL.find_binary()
+        return Path(found)
+
+    @property
+    def host(self) -> Path:
+        """The directory of the socket."""
+        return self.directory
+
+    @property
+    def socket_path(self) -> Path:
+        """The socket, named by the port that nobody listens on."""
+        return self.directory / f".s.PGSQL.{self.port}"
+
+    def connect(self, database: str = "") -> Any:
+        """Connect through it; to the database ``pgbouncer`` for its own console."""
+        import psycopg
+
+        return psycopg.connect(
+            host=str(self.host), port=self.port, user=self.user, dbname=database or "postgres",
+            autocommit=True, prepare_threshold=None,
+        )  # fmt: skip
+
+    def cut_connections(self) -> None:
+        """Terminate the backends behind it: its own clients stay connected."""
+        self.database.cut_connections()
+
+    @contextlib.contextmanager
+    def expiring(self) -> Iterator[None]:
+        """Set ``client_idle_timeout``."""
+        self.execute("SET client_idle_timeout = 1", "pgbouncer")
+        try:
+            yield
+        finally:
+            self.execute("SET client_idle_timeout = 0", "pgbouncer")
+
+    def close(self) -> None:
+        """Kill both servers and remove their directories. Idempotent."""
+        super().close()
+        self.database.close()
+
+    def _prepare(self) -> None:
+        self.database.start()
+        options = {
+            "listen_addr": "",
+            "listen_port": self.port,
+            "unix_socket_dir": self.directory,
+            "auth_type": "trust",
+            "auth_file": self.directory / "users",
+            "admin_users": self.user,
+            "pool_mode": "transaction",
+            "default_pool_size": 10,
+            "max_client_conn": 500,
+            "server_round_robin": 1,
+            # A database cannot be dropped while somebody is connected to it.
+            "server_idle_timeout": 1,
+            # While a server restarts, its clients wait for the next try.
+            "server_login_retry": 1,
+        }
+        lines = [
+            "[databases]",
+            f"* = host={self.database.host} user={self.user}",
+            "[pgbouncer]",
+            *(f"{name} = {value}" for name, value in options.items()),
+        ]
+        (self.directory / "ini").write_text("\n".join(lines) + "\n")
+        (self.directory / "users").write_text(f'"{self.user}" ""\n')
+        _own(self.directory, self._identity())
+
+    def _command(self) -> list[str]:
+        return [str(self._binary), str(self.directory / "ini")]
+
+    def _identity(self) -> dict[str, Any]:
+        return _somebody_else()
 
 
 class MariaDB(SqlServer):
     """A MariaDB."""
 
-    engine = "mariadb"
+    name = engine = "mariadb"
     user = "root"
 
     @classmethod
@@ -295,11 +448,32 @@ class MariaDB(SqlServer):
         """The same."""
         return self.host
 
-    def connect(self) -> Any:
-        """Connect to no database."""
+    def connect(self, database: str = "") -> Any:
+        """Connect, without a name to no database."""
         import pymysql
 
-        return pymysql.connect(unix_socket=str(self.host), user=self.user)
+        return pymysql.connect(
+            unix_socket=str(self.host), user=self.user, autocommit=True, database=database or None
+        )
+
+    def cut_connections(self) -> None:
+        """Kill the connections."""
+        others = "command <> 'Daemon' AND id <> connection_id()"
+        query = f"SELECT id FROM information_schema.processlist WHERE {others}"
+        with contextlib.closing(self.connect()) as connection:
+            for (number,) in _execute(connection, query):
+                with contextlib.suppress(connection.OperationalError):  # it ended by itself
+                    _execute(connection, f"KILL {number}")
+            _wait_for_none(connection, query)
+
+    @contextlib.contextmanager
+    def expiring(self) -> Iterator[None]:
+        """Set ``wait_timeout``."""
+        self.execute("SET GLOBAL wait_timeout = 1")
+        try:
+            yield
+        finally:
+            self.execute("SET GLOBAL wait_timeout = DEFAULT")
 
     def _prepare(self) -> None:
         self._run(
@@ -322,7 +496,35 @@ class MariaDB(SqlServer):
         ]
 
 
-SERVERS: dict[str, type[SqlServer]] = {server.engine: server for server in (PostgreSQL, MariaDB)}
+SERVERS: dict[str, type[SqlServer]] = {
+    server.name: server for server in (PostgreSQL, PgBouncer, MariaDB)
+}
+
+
+def _execute(connection: Any, sql: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def _wait_for_none(connection: Any, query: str) -> None:
+    wait_until(lambda: not _execute(connection, query), START_TIMEOUT, "the connections to end")
+
+
+def _somebody_else() -> dict[str, Any]:
+    """Return the user of programs that refuse to be root, for ``subprocess``."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name: entry for entry in pwd.getpwall()}
+    entry = names.get("postgres") or names["nobody"]
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def _own(directory: Path, identity: dict[str, Any]) -> None:
+    """Give a directory, and what is in it, to the user of a server."""
+    if identity:
+        for path in (directory, *directory.iterdir()):
+            os.chown(path, identity["user"], identity["group"])
 
 
 def _version(binary: str) -> tuple[int, ...]:

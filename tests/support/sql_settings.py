@@ -4,13 +4,15 @@ Which database the tests run on: SQLite, unless the environment names a server.
 ``JOBQUEUE_TEST_DATABASE_ENGINE`` is ``sqlite``, ``postgresql`` or ``mariadb``. Where the
 server is, stands in ``JOBQUEUE_TEST_DATABASE_HOST`` (a name, or the path of a unix socket),
 ``_PORT``, ``_USER`` and ``_PASSWORD``. ``python -m tests.support.sql_server`` sets them all
-for a command, and starts the server.
+for a command, and starts the server; ``_SERVER`` is what it calls that. Settings of Django's
+for the database can be added as JSON: ``JOBQUEUE_TEST_DATABASE_MORE='{"CONN_MAX_AGE": null}'``.
 
 Settings import this module, so it imports nothing of Django's.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -54,12 +56,20 @@ def server(name: str) -> dict[str, Any]:
     settings: dict[str, Any] = {"ENGINE": ENGINES[engine], "NAME": name}
     for key in ("HOST", "PORT", "USER", "PASSWORD"):
         settings[key] = os.environ.get(f"{VARIABLE}{key}", "")
+    if server_name() == "pgbouncer":
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
+    settings.update(json.loads(os.environ.get(f"{VARIABLE}MORE") or "{}"))
     return settings
 
 
 def engine_name() -> str:
     """Return what the environment wants: ``sqlite``, or a server."""
     return os.environ.get(f"{VARIABLE}ENGINE") or "sqlite"
+
+
+def server_name() -> str:
+    """Return the name of the server in ``tests.support.sql_server``; empty where it is no such."""
+    return os.environ.get(f"{VARIABLE}SERVER", "")
 
 
 def _let_pymysql_serve_django() -> None:

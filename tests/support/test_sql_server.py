@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import importlib.util
 import os
 import shutil
 import signal
@@ -13,30 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import procfs, sql_server, sql_settings
+from tests.support import procfs, sql_server
+from tests.support.databases import KINDS, find_kind
 from tests.support.polling import wait_until
 from tests.support.processes import Process
-from tests.support.sql_server import SERVERS, NotInstalled, SqlServer
+from tests.support.sql_server import SERVERS, SqlServer
 from tests.support.sql_settings import VARIABLE
 
 pytestmark = pytest.mark.sql
 
-DRIVERS = {"postgresql": "psycopg", "mariadb": "pymysql"}
 
-
-@pytest.fixture(params=sorted(SERVERS))
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> type[SqlServer]:
     """A kind of server that this machine can run."""
-    engine: str = request.param
-    if sql_settings.engine_name() not in ("sqlite", engine):
-        pytest.skip(f"the run on {engine} sees to it")
-    if importlib.util.find_spec(DRIVERS[engine]) is None:
-        pytest.skip(f"{DRIVERS[engine]} is not installed: pip install 'django-jobqueue[databases]'")
-    try:
-        SERVERS[engine].find_binary()
-    except NotInstalled as error:
-        pytest.skip(str(error))
-    return SERVERS[engine]
+    return find_kind(request.param)
 
 
 @pytest.fixture
@@ -68,6 +57,26 @@ def test_nothing_of_a_closed_server_is_left(kind: type[SqlServer]) -> None:
     server.close()
 
 
+def test_a_server_that_was_stopped_goes_on_with_what_it_had(started: SqlServer) -> None:
+    started.execute("CREATE DATABASE kept")
+    pid = started.pid
+    started.stop()
+    assert not procfs.is_alive(pid)
+    started.resume()
+    assert started.execute("SELECT 6 * 7", "kept") == [(42,)]
+
+
+def test_connections_are_cut_but_for_the_one_that_asks(started: SqlServer) -> None:
+    held = started.connect()
+    started.cut_connections()
+    if started.name == "pgbouncer":  # who is connected to it, finds another session behind it
+        assert held.execute("SELECT 6 * 7").fetchone() == (42,)
+    else:
+        with pytest.raises(Exception, match=r"(?i)connection|gone away"):
+            held.cursor().execute("SELECT 1")
+    held.close()
+
+
 def test_a_server_that_cannot_start_says_why(
     kind: type[SqlServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +91,7 @@ def test_a_server_that_cannot_start_says_why(
 
 
 def command(kind: type[SqlServer], *words: str) -> list[str]:
-    return [sys.executable, "-m", "tests.support.sql_server", kind.engine, *words]
+    return [sys.executable, "-m", "tests.support.sql_server", kind.name, *words]
 
 
 def test_a_command_is_run_beside_a_server_and_its_exit_code_returned(

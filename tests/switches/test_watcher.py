@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from waffle.models import Flag
 
 from django_jobqueue import Job
 from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.store.store import Store
 from django_jobqueue.switches import flags
+from django_jobqueue.switches.state import State
 from django_jobqueue.switches.switches import FRESH
 from django_jobqueue.switches.watcher import EVERY, Watcher, load
 from tests.conftest import JobqueueSettings
@@ -108,6 +109,25 @@ def test_while_the_database_is_down_the_mirror_is_read_on(
     store.switches.replace(store.switches.version(), {})
     run(watcher, clock, FRESH)
     assert not is_refused(WatchedJob)
+
+
+def test_a_connection_that_is_cut_in_the_middle_delays_no_switch(
+    store: Store, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_states = flags.read_states
+    answers = iter([InterfaceError("connection already closed")])
+
+    def fail_once() -> dict[str, State]:
+        for error in answers:
+            raise error
+        return read_states()
+
+    watcher = Watcher()
+    Flag.objects.filter(name=FLAG).update(everyone=True)
+    monkeypatch.setattr(flags, "read_states", fail_once)
+    run(watcher, clock, EVERY + 0.2)
+    assert next(answers, None) is None
+    assert store.switches.read() == {FLAG: "on"}
 
 
 def test_a_redis_that_is_away_is_told_to_the_loop(settings: Any, clock: FrozenClock) -> None:
