@@ -10,17 +10,20 @@ from collections.abc import Callable
 from django_jobqueue import clock
 from django_jobqueue.exceptions import (
     InvalidPayload,
+    StoreError,
     StoreFull,
     StoreRefused,
     StoreUnavailable,
 )
 from django_jobqueue.payload import Payload, dump_json
 from django_jobqueue.service import Outage, Service
+from django_jobqueue.store.metrics import Counts, together
 from django_jobqueue.store.store import Store
 from django_jobqueue.worker.fetcher import Fetcher
 from django_jobqueue.worker.held import Held
 from django_jobqueue.worker.lease import Lease
 from django_jobqueue.worker.options import WorkerOptions
+from django_jobqueue.worker.tracker import Tracker
 
 logger = logging.getLogger("django_jobqueue.worker")
 
@@ -50,6 +53,7 @@ class Heartbeat(Service):
         fetcher: Fetcher,
         outage: Outage,
         send_signal: Callable[[int], None],
+        tracker: Tracker,
     ) -> None:
         super().__init__(outage)
         self._store = store
@@ -58,9 +62,12 @@ class Heartbeat(Service):
         self._lease = lease
         self._fetcher = fetcher
         self._send_signal = send_signal
+        self._tracker = tracker
+        self._uncounted: dict[str, Counts] = {}
         self._started_at = clock.now()
         self._rtt_us = 0
         self._unrecorded = False
+        self._unmeasured = False
 
     def tick(self) -> float:
         """Renew the lease, write the record, pass on a signal; return the seconds to the next."""
@@ -75,10 +82,36 @@ class Heartbeat(Service):
         self._fetcher.doubt()
         self._renew_locks()
         self._record()
+        self._measure()
+        if self._options.remote_signals:
+            self._take_signal()
+        return beat_interval(self._lease.seconds)
+
+    def finish(self) -> None:
+        """Write what was counted since the last beat, once nothing more is. After the loop."""
+        try:
+            self._measure()
+        except StoreError as error:
+            logger.warning("the last metrics of this process are lost: %s", error)
+
+    def _measure(self) -> None:
+        """Write what the jobs took. What a full Redis does not take comes with the next beat."""
+        self._uncounted = together(self._uncounted, self._tracker.take())
+        try:
+            self._store.metrics.add(self._uncounted)
+        except (StoreFull, StoreRefused) as error:
+            if not self._unmeasured:
+                logger.warning("the metrics of this process cannot be written: %s", error)
+            self._unmeasured = True
+        else:
+            self._unmeasured = False
+
+    def _take_signal(self) -> None:
+        """Obey one order that was sent through Redis; whatever else stands there is no order."""
         name = self._store.processes.take_signal(self._identity)
         if name in REMOTE_SIGNALS:
+            logger.warning("%s came through Redis", name)
             self._send_signal(REMOTE_SIGNALS[name])
-        return beat_interval(self._lease.seconds)
 
     def _renew_locks(self) -> None:
         """Keep the locks of the jobs at work: a job may take longer than its lock lasts."""
@@ -100,7 +133,7 @@ class Heartbeat(Service):
     def _facts(self) -> dict[str, str | int | float]:
         return {
             "info": dump_json(self._info()),
-            "concurrency": self._options.concurrency,
+            "concurrency": self._slots(),
             "busy": len(self._fetcher.running()),
             "beat": clock.now(),
             "rtt_us": self._rtt_us,
@@ -109,28 +142,35 @@ class Heartbeat(Service):
         }
 
     def _info(self) -> dict[str, object]:
-        queues = self._options.queues
+        queues, capsules = self._options.queues, self._capsules()
         host, pid, _ = self._identity.rsplit(":", 2)
         return {
             "hostname": host,
             "started_at": self._started_at,
             "pid": int(pid),
             "tag": "",
-            "concurrency": self._options.concurrency,
+            "concurrency": self._slots(),
             "queues": queues.names,
-            "weights": [queues.weights],
+            "weights": [queues.weights for _ in capsules],
             "labels": [],
             "identity": self._identity,
             "version": "django-jobqueue",
             "embedded": False,
             "capsules": {
-                "default": {
-                    "concurrency": self._options.concurrency,
-                    "mode": queues.mode,
-                    "weights": queues.weights,
-                }
+                name: {"concurrency": slots, "mode": queues.mode, "weights": queues.weights}
+                for name, slots in capsules.items()
             },
         }
+
+    def _capsules(self) -> dict[str, int]:
+        """Return how many jobs run at a time, by where they run: Sidekiq's word is capsule."""
+        capsules = {"default": self._options.concurrency}
+        if self._options.async_concurrency:
+            capsules["async"] = self._options.async_concurrency
+        return capsules
+
+    def _slots(self) -> int:
+        return sum(self._capsules().values())
 
     def _work(self) -> dict[str, str]:
         offset = clock.now() - clock.monotonic()

@@ -14,11 +14,13 @@ from django_jobqueue.exceptions import StoreFull, StoreUnavailable
 from django_jobqueue.service import Outage
 from django_jobqueue.store.claims import Claim
 from django_jobqueue.store.locks import Lock, lock_in
+from django_jobqueue.store.metrics import Metrics
 from django_jobqueue.store.processes import RECORD_TTL, Processes
 from django_jobqueue.worker.heartbeat import BEAT, Heartbeat, beat_interval
 from django_jobqueue.worker.held import Held
 from django_jobqueue.worker.lease import Lease
 from django_jobqueue.worker.options import QueueOrder, WorkerOptions
+from django_jobqueue.worker.tracker import Tracker
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import FrozenClock, freeze
 from tests.support.inside import Inside
@@ -48,14 +50,20 @@ class Fetcher:
 class Rig:
     """A heartbeat with what is around it."""
 
-    def __init__(self, queues: QueueOrder | None = None, lease: float = LEASE) -> None:
+    def __init__(
+        self, queues: QueueOrder | None = None, lease: float = LEASE, **options_of_worker: Any
+    ) -> None:
         self.fetcher = cast(Any, Fetcher())
         self.lease = Lease(lease)
         self.sent: list[int] = []
-        options = WorkerOptions(queues or QueueOrder({"default": 1}), concurrency=5, lease=lease)
-        self.beat = Heartbeat(
-            store(), IDENTITY, options, self.lease, self.fetcher, Outage(), self.sent.append
+        options = WorkerOptions(
+            queues or QueueOrder({"default": 1}), concurrency=5, lease=lease, **options_of_worker
         )
+        self.tracker = Tracker()
+        self.beat = Heartbeat(
+            store(), IDENTITY, options, self.lease, self.fetcher, Outage(), self.sent.append,
+            self.tracker,
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -187,6 +195,16 @@ def test_the_info_is_complete_for_sidekiq_7_and_8(
     }
 
 
+def test_the_slots_of_an_event_loop_are_a_capsule_of_their_own(rig: Rig, inside: Inside) -> None:
+    Rig(async_concurrency=100).beat.tick()
+    found = record(inside)
+    info = json.loads(found["info"])
+    assert (found["concurrency"], info["concurrency"]) == ("105", 105)
+    assert info["weights"] == [{"default": 1}] * 2
+    slots = {name: capsule["concurrency"] for name, capsule in info["capsules"].items()}
+    assert slots == {"default": 5, "async": 100}
+
+
 def test_a_quiet_process_says_so_in_the_word_that_sidekiq_compares(
     rig: Rig, inside: Inside
 ) -> None:
@@ -248,6 +266,72 @@ def test_a_full_redis_stops_the_record_and_not_the_beat(
     assert record(inside)["quiet"] == "false"
 
 
+# Metrics ----------------------------------------------------------------------
+
+
+def counted(inside: Inside) -> dict[bytes, bytes]:
+    """Return what stands in Redis of the minute in which the clock stands still."""
+    found: dict[bytes, bytes] = inside.client.hgetall(inside.key("j|270115|8:00"))
+    return found
+
+
+def test_each_beat_writes_what_was_counted_since_the_last(rig: Rig, inside: Inside) -> None:
+    rig.beat.tick()
+    assert counted(inside) == {}
+    rig.tracker.note("A", 0.5, failed=False)
+    rig.beat.tick()
+    rig.tracker.note("A", 0.25, failed=False)
+    rig.tracker.note("A", 0.25, failed=True)
+    rig.beat.tick()
+    assert counted(inside) == {b"A|p": b"3", b"A|f": b"1", b"A|ms": b"750"}
+    rig.beat.finish()
+    assert counted(inside)[b"A|p"] == b"3"
+
+
+def test_metrics_that_a_full_redis_does_not_take_come_with_a_later_beat(
+    rig: Rig, inside: Inside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: Metrics, snapshot: Any) -> None:
+        raise StoreFull("OOM command not allowed")
+
+    with monkeypatch.context() as full:
+        full.setattr(Metrics, "add", refuse)
+        for _ in range(2):
+            rig.tracker.note("A", 0.5, failed=False)
+            assert rig.beat.tick() == 10
+    assert len(caplog.messages) == 1
+    assert "cannot be written: OOM" in caplog.messages[0]
+    rig.tracker.note("B", 0.5, failed=False)
+    rig.beat.tick()
+    assert counted(inside) == {b"A|p": b"2", b"A|ms": b"1000", b"B|p": b"1", b"B|ms": b"500"}
+
+
+def test_the_metrics_of_an_outage_come_with_the_first_beat_after_it(
+    rig: Rig, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Metrics, snapshot: Any) -> None:
+        raise StoreUnavailable("gone")
+
+    rig.tracker.note("A", 0.5, failed=False)
+    with monkeypatch.context() as away:
+        away.setattr(Metrics, "add", fail)
+        with pytest.raises(StoreUnavailable):
+            rig.beat.tick()
+    rig.beat.finish()
+    assert counted(inside) == {b"A|p": b"1", b"A|ms": b"500"}
+
+
+def test_metrics_that_are_lost_at_the_end_are_told_of(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Metrics, snapshot: Any) -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(Metrics, "add", fail)
+    rig.beat.finish()
+    assert caplog.messages == ["the last metrics of this process are lost: gone"]
+
+
 # Orders through Redis ---------------------------------------------------------
 
 
@@ -270,6 +354,14 @@ def test_anything_else_is_ignored(rig: Rig, inside: Inside, junk: bytes) -> None
     rig.beat.tick()
     assert rig.sent == []
     assert inside.client.llen(inside.key(f"{IDENTITY}-signals")) == 0
+
+
+def test_where_remote_signals_are_off_none_is_taken(rig: Rig, inside: Inside) -> None:
+    inside.client.lpush(inside.key(f"{IDENTITY}-signals"), "TERM")
+    deaf = Rig(remote_signals=False)
+    deaf.beat.tick()
+    assert deaf.sent == []
+    assert inside.client.llen(inside.key(f"{IDENTITY}-signals")) == 1
 
 
 def test_one_signal_is_taken_a_beat_in_the_order_they_were_sent(rig: Rig, inside: Inside) -> None:
