@@ -15,6 +15,7 @@ from benchmarks.server import Server
 
 #: The measures, and the jobs of one run of each; of "reconcile" the rows.
 MEASURES = {
+    "async": 1_000,
     "drain": 20_000,
     "enqueue": 8_000,
     "latency": 500,
@@ -24,6 +25,9 @@ MEASURES = {
     "switches": 8_000,
     "unique": 8_000,
 }
+
+#: The modules of measures that have another name.
+MODULES = {"async": "event_loop"}
 
 
 def main() -> None:
@@ -54,7 +58,7 @@ def main() -> None:
             _say("".join(f"{name}: {fact}\n" for name, fact in facts.items()))
         for name in options.measures or MEASURES:
             # Jobs can be imported only now that Django is set up.
-            measure = import_module(f"benchmarks.{name}").measure
+            measure = import_module(f"benchmarks.{MODULES.get(name, name)}").measure
             size = options.rows if name == "reconcile" else options.jobs
             found = measure(server, size or MEASURES[name], options.runs)
             races += found

@@ -15,6 +15,7 @@ from benchmarks.board import Board
 from benchmarks.jobs import SLEEP, NoOp, Sleep
 from benchmarks.race import Figures, Race
 from benchmarks.server import Server
+from django_jobqueue import Job
 from django_jobqueue.connection import store
 
 #: Jobs that every run begins with, to warm up; they are not counted.
@@ -25,8 +26,6 @@ SLEEPERS = 4
 
 THREADS = 10
 QUEUE = "queue:default"
-
-AnyJob = type[NoOp] | type[Sleep]
 
 
 def measure(server: Server, jobs: int, rounds: int) -> list[Race]:
@@ -44,9 +43,9 @@ def _no_ops(server: Server, jobs: int, rounds: int) -> Race:
         f"{jobs:,} jobs that do nothing",
         {
             one: lambda: _work(server, NoOp, jobs, count=1),
-            loop: lambda: _drain(server, NoOp, jobs, processes.rival("pop", QUEUE)),
+            loop: lambda: drain(server, NoOp, jobs, processes.rival("pop", QUEUE)),
             two: lambda: _work(server, NoOp, jobs, count=2),
-            limit: lambda: _drain(server, NoOp, jobs, processes.rival("batch", QUEUE)),
+            limit: lambda: drain(server, NoOp, jobs, processes.rival("batch", QUEUE)),
         },
         rounds,
     )
@@ -74,33 +73,34 @@ def _sleepers(server: Server, jobs: int, rounds: int) -> Race:
     return race
 
 
-def _work(server: Server, job: AnyJob, jobs: int, *, count: int) -> Figures:
+def _work(server: Server, job: type[Job], jobs: int, *, count: int) -> Figures:
     """Let the full worker drain, and ask its counters too."""
     flags = ("--processes", str(count), "--concurrency", str(THREADS))
-    figures = _drain(server, job, jobs, processes.worker(*flags))
+    figures = drain(server, job, jobs, processes.worker(*flags))
     counters = store().stats.counters()
     if counters["processed"] != jobs + WARM_UP or counters["failed"]:
         raise RuntimeError(f"{jobs + WARM_UP} jobs were enqueued, and the counters say {counters}")
     return figures
 
 
-def _drain(
-    server: Server, job: AnyJob, jobs: int, worker: AbstractContextManager[Popen[bytes]]
+def drain(
+    server: Server, job: type[Job], jobs: int, worker: AbstractContextManager[Popen[bytes]]
 ) -> Figures:
-    """Time jobs that appear in the queue all at once; the board tells that each of them ran."""
+    """Time jobs that appear in their queue all at once; the board tells that each of them ran."""
+    queue = f"queue:{job.queue}"
     with server.client() as client, TemporaryDirectory(prefix="jqbench") as directory:
         client.flushall()
         board = new_board(Path(directory), jobs + WARM_UP)
         timed, first = range(jobs), range(jobs, jobs + WARM_UP)
         for key, numbers in (("timed", timed), ("first", first)):
             job.perform_bulk([(number,) for number in numbers])
-            client.rename(QUEUE, key)
+            client.rename(queue, key)
         with worker as process:
-            client.rename("first", QUEUE)
+            client.rename("first", queue)
             board.wait(first, process)
             pids = processes.family(process)
             before = machine.cpu_seconds(pids)
-            client.rename("timed", QUEUE)
+            client.rename("timed", queue)
             board.wait(timed, process)
             used = machine.cpu_seconds(pids) - before
     return {"jobs/s": jobs / board.took(timed), "CPU us a job": used / jobs * 1e6}

@@ -16,6 +16,7 @@ INSTALLED_APPS = [
     "waffle",
     "django_jobqueue",
     "benchmarks",
+    *os.environ.get("BENCHMARK_APPS", "").split(),
 ]
 
 # Workers read the flags of the kill switches there.
@@ -30,7 +31,11 @@ LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "handlers": {"console": {"class": "logging.StreamHandler"}},
-    "loggers": {"django_jobqueue": {"handlers": ["console"], "level": "WARNING"}},
+    "loggers": {
+        "django_jobqueue": {"handlers": ["console"], "level": "WARNING"},
+        # What it warns of at each start, that nothing is kept on disk, is meant here.
+        "django_jobqueue.worker": {"level": "ERROR"},
+    },
 }
 
 JOBQUEUE: dict[str, Any] = {"REDIS_URL": os.environ["BENCHMARK_REDIS_URL"]}

@@ -12,6 +12,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django_jobqueue import conf
 from django_jobqueue.checks.common import TAG, spell
 from django_jobqueue.job.base import Job
+from django_jobqueue.job.coroutines import is_generator
 from django_jobqueue.job.options import option_problems
 from django_jobqueue.job.registry import registry
 from django_jobqueue.reconciliation.problems import find_problems
@@ -39,6 +40,15 @@ def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
                 Error(
                     f"{spell(cls)} has no perform().",
                     hint="Write one, or say abstract = True if others derive from it.",
+                    obj=cls,
+                    id="django_jobqueue.E022",
+                )
+            )
+        elif is_generator(cls.perform):
+            messages.append(
+                Error(
+                    f"{spell(cls)}.perform() has a yield: calling it does nothing.",
+                    hint="Return, or await, instead.",
                     obj=cls,
                     id="django_jobqueue.E022",
                 )

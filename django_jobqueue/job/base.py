@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import itertools
 import random
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence, Sized
 from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, TypeGuard, Unpack
 
 from django_jobqueue import clock
 from django_jobqueue.client.client import push
@@ -19,9 +18,10 @@ from django_jobqueue.client.results import Answer, BulkResult, EnqueueResult, St
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import InvalidOption, InvalidSchedule
 from django_jobqueue.job.attempt import Attempt
-from django_jobqueue.job.options import Arity, check_option, to_seconds, unique_key
+from django_jobqueue.job.coroutines import is_async, is_generator, run_to_end, within
+from django_jobqueue.job.options import Arity, CallOptions, check_option, to_seconds, unique_key
 from django_jobqueue.job.times import after, moment, seconds
-from django_jobqueue.payload import Payload, new_jid, stamp
+from django_jobqueue.payload import Payload, log_facts, new_jid, stamp
 from django_jobqueue.retry import Verdict
 from django_jobqueue.switches import naming
 from django_jobqueue.switches.switches import switches
@@ -87,7 +87,8 @@ class Job:
     tags: ClassVar[Sequence[str]] = ()
     #: Do not start the job any more when it has waited for longer.
     expires_in: ClassVar[Delay | None] = None
-    #: How long an attempt should take: see ``time_left``. Nothing is interrupted.
+    #: How long an attempt should take: see ``time_left``. An ``async def perform`` is
+    #: cancelled then, and its job has failed; nothing else is interrupted.
     timeout: ClassVar[Delay | None] = None
     #: Wait for the commit of the transaction around the call: of the default
     #: database (True), of another one (its alias), or not at all (False).
@@ -126,18 +127,23 @@ class Job:
     #: Whether the class only serves others to derive from. Not inherited.
     abstract: ClassVar[bool] = True
 
-    #: Answers of ``retry_in``: end without a trace, or go to the dead set.
+    #: An answer of ``retry_in``: end without a trace.
     DISCARD: ClassVar[Verdict] = Verdict.DISCARD
+    #: Another one: go to the dead set.
     KILL: ClassVar[Verdict] = Verdict.KILL
 
     #: Counts definitions, so that the registry knows when to look again.
     definitions: ClassVar[int] = 0
     _arity: ClassVar[Arity]
+    _is_async: ClassVar[bool] = False
+    _is_generator: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.abstract = bool(cls.__dict__.get("abstract", False))
         cls._arity = Arity.of(cls.perform)
+        cls._is_async = is_async(cls.perform)
+        cls._is_generator = is_generator(cls.perform)
         Job.definitions += 1
         if not cls.abstract:
             naming.declare(wire_name(cls), naming.flag_names(cls), fail=cls.kill_switch_fail)
@@ -176,11 +182,36 @@ class Job:
 
     def run(self) -> Any:
         """Call ``perform``, to its end where it is ``async def``. Innermost of the server chain."""
-        self._attempt.performed = True
-        result = self.perform(*self._attempt.payload.args)
-        if inspect.iscoroutine(result):
-            return asyncio.run(result)
+        if self._is_async or self._is_generator:
+            return run_to_end(self.run_async)
+        attempt = self._attempt
+        attempt.performed = True
+        result = self.perform(*attempt.payload.args)
+        if result is not None and inspect.iscoroutine(result):
+            # Something is wrapped around an ``async def``.
+            return run_to_end(partial(self._finish, result))
         return result
+
+    async def run_async(self) -> Any:
+        """
+        Await an ``async def perform`` on this event loop, for as long as its ``timeout`` allows.
+
+        Raises: JobTimeout when it was cancelled for that.
+        """
+        if self._is_generator:
+            raise TypeError(
+                f"{type(self).__qualname__}.perform has a yield, so calling it does nothing: "
+                "return, or await, instead"
+            )
+        self._attempt.performed = True
+        return await self._finish(self.perform(*self._attempt.payload.args))
+
+    async def _finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        limit, left = type(self).timeout, self.time_left
+        if limit is None or left is None:
+            return await coroutine
+        name = "{job} jid={jid}".format_map(log_facts(self._attempt.payload))
+        return await within(coroutine, left, to_seconds(limit), name)
 
     @cached_property
     def _attempt(self) -> Attempt:
@@ -241,7 +272,7 @@ class Job:
     # Enqueueing --------------------------------------------------------------------
 
     @classmethod
-    def set(cls, **options: Any) -> BoundJob:
+    def set(cls, **options: Unpack[CallOptions]) -> BoundJob:
         """
         Return the job with other options for one call; see ``BoundJob``.
 
@@ -326,7 +357,7 @@ class BoundJob:
         self._job = job
         self._options = options
 
-    def set(self, **options: Any) -> BoundJob:
+    def set(self, **options: Unpack[CallOptions]) -> BoundJob:
         """
         Return a copy with other options.
 
@@ -396,13 +427,17 @@ class BoundJob:
         """
         Enqueue one job for each row of arguments; rows may be a generator.
 
-        ``at`` is one moment for all, or one a row; ``spread`` gives each job a
-        random delay of its own up to that long. A slice of ``batch_size`` jobs
+        ``at`` is one moment for all, or one a row (datetime or epoch seconds);
+        ``spread`` gives each job a random delay of its own up to that long
+        (timedelta or seconds). A slice of ``batch_size`` jobs
         (at most 250 of scheduled ones) is one round trip. When a slice fails,
         those before it stay pushed. ``healing`` is for reconcilers: it leaves
         rows alone whose job has died a short while ago.
 
         Returns a list of jid or None, aligned with the rows, and counts why.
+
+        Raises: InvalidOption for a row or a ``batch_size`` that cannot be, InvalidSchedule
+        for times that do not fit the rows, and what every call raises.
         """
         if type(batch_size) is not int or batch_size < 1:
             raise InvalidOption("batch_size", batch_size, "it is a number from 1 on")

@@ -7,8 +7,8 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypedDict
 
 from django_jobqueue.client.arguments import check_arguments
 from django_jobqueue.exceptions import InvalidArguments, InvalidOption
@@ -124,6 +124,28 @@ OF_THE_CLASS = frozenset(
         "kill_switch_aliases", "kill_switch_fail", "when_disabled", "self_healing",
     }
 )  # fmt: skip
+
+
+class CallOptions(TypedDict, total=False):
+    """
+    What ``Job.set()`` takes: options of the job, for one call.
+
+    Durations are a timedelta or seconds, ``at`` a datetime or epoch seconds.
+    """
+
+    queue: str
+    retry: bool | int
+    retry_for: timedelta | float | None
+    retry_queue: str | None
+    dead: bool
+    backtrace: bool | int
+    tags: Sequence[str]
+    expires_in: timedelta | float | None
+    on_commit: bool | str
+    unique_for: timedelta | float | None
+    bypass_kill_switch: bool
+    wait: timedelta | float
+    at: datetime | float
 
 
 def check_option(name: str, value: Any) -> None:

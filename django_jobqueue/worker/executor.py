@@ -1,82 +1,36 @@
-"""Run one job and judge how it ended. Knows nothing of Redis, threads or claims."""
+"""Run one job, in a thread or on an event loop. Knows nothing of Redis, threads or claims."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from functools import cached_property, partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.dispatch import Signal
-from django.utils.module_loading import import_string
 
-from django_jobqueue import clock
-from django_jobqueue.chain import nest
+from django_jobqueue import clock, databases
 from django_jobqueue.conf import Settings
-from django_jobqueue.exceptions import (
-    Discard,
-    InvalidArguments,
-    InvalidPayload,
-    Skip,
-    Snooze,
-    UnknownJob,
-)
+from django_jobqueue.exceptions import Discard, InvalidPayload, Skip, Snooze
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.base import Job
 from django_jobqueue.job.disabled import held, policy_of
 from django_jobqueue.job.registry import registry
-from django_jobqueue.payload import Payload, log_facts, printable, wrap_invalid
-from django_jobqueue.reconciliation.pairs import cooldown_of
-from django_jobqueue.retry import (
-    Decision,
-    Fate,
-    Verdict,
-    bury,
-    decide,
-    error_message,
-    error_name,
-    postpone_unknown,
-)
-from django_jobqueue.signals import job_died, job_retried, job_started, job_succeeded, tell
-from django_jobqueue.store.claims import (
-    BURY,
-    DISCARDED,
-    DONE,
-    DROPPED,
-    EXPIRED,
-    FORGET,
-    HELD,
-    RETRY,
-    SKIPPED,
-    SNOOZE,
-)
+from django_jobqueue.payload import Payload, log_facts
+from django_jobqueue.signals import job_started, job_succeeded
+from django_jobqueue.store.claims import BACK, DROPPED, EXPIRED, HELD, SKIPPED
 from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.switches.switches import switches
-from django_jobqueue.worker.middleware import Perform
-from django_jobqueue.worker.tracebacks import PlainTraceback
+from django_jobqueue.worker.chains import Layer, async_chain, blocking, load, sync_chain
+from django_jobqueue.worker.judge import Judge, announce, names, with_lock
+from django_jobqueue.worker.middleware import AsyncPerform, Perform
+from django_jobqueue.worker.outcome import Outcome
+from django_jobqueue.worker.side_thread import SideThreads, aside
+from django_jobqueue.worker.tracker import Tracker
 
 logger = logging.getLogger("django_jobqueue.worker")
-logger.addFilter(PlainTraceback())
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """
-    How a run ended that was no plain success: a verb of a result, bytes and a delay in seconds.
-
-    ``error`` is the failure that ``perform`` raised, for those who run a job in line.
-    ``job_class`` names the class of a job that a kill switch stopped. ``lock`` is that
-    of a unique job; after a death its row is left alone for ``cooldown`` seconds.
-    """
-
-    verb: str
-    raw: bytes = b""
-    delay: float = 0.0
-    error: BaseException | None = None
-    job_class: str = ""
-    lock: Lock | None = None
-    cooldown: float = 0.0
 
 
 class Executor:
@@ -94,168 +48,200 @@ class Executor:
         *,
         inline: bool = False,
         start_lock: Callable[[Lock, bool], None] | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
-        self._settings = settings
         self._stopping = stopping
         self._inline = inline
         self._start_lock = start_lock
-        layers: list[Callable[[Perform], Perform]] = [
-            import_string(path) for path in settings.server_middleware
-        ]
-        self._chain: Perform = nest(layers, _perform)
+        self._tracker = tracker
+        self._layers: list[Layer] = load(settings.server_middleware)
+        self._chain: Perform = sync_chain(self._layers, _perform)
         self._registry = registry()
+        self._judge = Judge(settings)
+        self._side_threads = SideThreads()
+
+    # In a thread -------------------------------------------------------------------
 
     def run(self, raw: bytes, queue: str) -> Outcome | None:
         """Run the job in these bytes of a queue; None means that it succeeded."""
         try:
             payload = Payload.decode(raw)
         except InvalidPayload as error:
-            logger.error(
-                "queue %s: %s. Its bytes go to the dead set.", queue, printable(str(error))
-            )
-            return self._outcome(
-                bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
-            )
+            return self._judge.of_junk(raw, queue, error)
         try:
             if payload.fields.get("queue") != queue:
-                # Pushed by others, or moved: tried again where it was found, as in Sidekiq.
-                payload = payload.replace(queue=queue)
+                payload = _found_in(queue, payload)
             return self.run_payload(payload, queue)[0]
         except BaseException as error:
-            # Not the job's: that ends as an outcome. Nothing in a payload may end a thread.
-            logger.exception(
-                "%s jid=%s cannot be handled, it goes to the dead set",
-                *_names(payload),
-                extra=log_facts(payload),
-            )
-            dead = bury(wrap_invalid(raw, queue), error, unit=self._settings.timestamps)
-            return replace(self._outcome(dead), lock=lock_of(payload))
+            return self._judge.of_trouble(raw, queue, payload, error)
 
     def run_payload(self, payload: Payload, queue: str) -> tuple[Outcome | None, Any]:
         """Run a job; return its outcome, and what ``perform`` returned when it succeeded."""
         lock = lock_of(payload)
-        outcome, result = self._run(payload, queue, lock)
-        if lock is not None:
-            outcome = _with_lock(outcome or Outcome(DONE), payload, lock)
-        return outcome, result
-
-    def _run(self, payload: Payload, queue: str, lock: Lock | None) -> tuple[Outcome | None, Any]:
-        unit = self._settings.timestamps
-        job: Job | None = None
+        result: Any = None
+        outcome: Outcome | None
         try:
-            cls = self._registry.get(payload.job_class)
-            if _is_expired(payload):
-                logger.info(
-                    "%s jid=%s expired before it started",
-                    *_names(payload),
-                    extra=log_facts(payload),
-                )
-                return Outcome(EXPIRED), None
-            if switches().refuses(payload):
-                stopped = _disabled(payload)
-                if stopped is not None:
-                    return stopped, None
-            attempt = Attempt(
-                payload, queue, clock.monotonic(), self._stopping, inline=self._inline
-            )
-            job = cls.for_attempt(attempt)
-        except UnknownJob as error:
-            decision = postpone_unknown(
-                payload, error, window=self._settings.unknown_job_retry_for, unit=unit
-            )
-            return self._failed(None, payload, decision, error), None
-        except InvalidArguments as error:
-            return self._failed(None, payload, bury(payload, error, unit=unit), error, cls), None
-        except BaseException as error:  # out of the class's own __init__
-            decision = self._decide(None, payload, error)
-            return self._failed(None, payload, decision, error, cls), None
-        try:
-            if lock is not None:
-                self._begin(payload, lock)
-            announce(job_started, cls, payload)
-            result = self._chain(job)
+            job = self._prepare(payload, queue)
         except BaseException as error:
-            return self._judge(job, payload, error), None
-        if not attempt.performed:
-            logger.info(
-                "%s jid=%s skipped by a server middleware",
-                *_names(payload),
-                extra=log_facts(payload),
-            )
-            return Outcome(SKIPPED), None
-        announce(job_succeeded, cls, payload, elapsed=clock.monotonic() - attempt.started)
+            outcome = self._judge.of_unfit(payload, error)
+        else:
+            if isinstance(job, Outcome):
+                outcome = job
+            else:
+                outcome, result = self._attempt(job, lock)
+        return (outcome if lock is None else with_lock(outcome, payload, lock)), result
+
+    def _attempt(self, job: Job, lock: Lock | None) -> tuple[Outcome | None, Any]:
+        payload = job.payload
+        try:
+            if lock is not None and self._tells_start(payload, lock):
+                self._tell_start(payload, lock)
+            if job_started.receivers:
+                announce(job_started, type(job), payload)
+            began = clock.monotonic()
+            try:
+                result = self._chain(job)
+            except BaseException as error:
+                self._note(payload, began, error)
+                raise
+            self._note(payload, began)
+        except BaseException as error:
+            return self._judge.of_error(job, error), None
+        if not job._attempt.performed:
+            return _skipped(payload), None
+        if job_succeeded.receivers:
+            announce(job_succeeded, type(job), payload, elapsed=_elapsed(job))
         return None, result
 
-    def _begin(self, payload: Payload, lock: Lock) -> None:
-        """Tell Redis of the start where a lock depends on it."""
-        if self._start_lock is not None and (payload.unique_until_start or lock.rerun):
+    # On an event loop ----------------------------------------------------------------
+
+    async def run_async(self, raw: bytes, queue: str) -> Outcome | None:
+        """
+        Run the job in these bytes of a queue on this event loop; None means that it succeeded.
+
+        In a task of its own, whose context it changes. What blocks (hooks, receivers of
+        signals, middleware that is not async) runs in the job's side thread. A job
+        that is cancelled while the worker stops is to go back to its queue.
+        """
+        try:
+            payload = Payload.decode(raw)
+        except InvalidPayload as error:
+            return self._judge.of_junk(raw, queue, error)
+        try:
+            with self._side_threads.lent(partial(_beside, payload)):
+                if payload.fields.get("queue") != queue:
+                    payload = _found_in(queue, payload)
+                return await self._run_payload_async(payload, queue)
+        except BaseException as error:
+            return self._judge.of_trouble(raw, queue, payload, error)
+
+    async def _run_payload_async(self, payload: Payload, queue: str) -> Outcome | None:
+        lock = lock_of(payload)
+        outcome: Outcome | None
+        try:
+            job = self._prepare(payload, queue)
+        except BaseException as error:
+            outcome = await aside(self._fail, payload, self._judge.of_unfit, payload, error)
+        else:
+            if isinstance(job, Outcome):
+                outcome = job
+            else:
+                outcome = await self._attempt_async(job, lock)
+        return outcome if lock is None else with_lock(outcome, payload, lock)
+
+    async def _attempt_async(self, job: Job, lock: Lock | None) -> Outcome | None:
+        payload = job.payload
+        try:
+            if not job._is_async:  # its bytes looked like another's
+                return (await sync_to_async(self._attempt)(job, lock))[0]
+            if lock is not None and self._tells_start(payload, lock):
+                await sync_to_async(self._tell_start)(payload, lock)
+            if job_started.receivers:
+                await sync_to_async(self._announce)(job_started, job)
+            began = clock.monotonic()
+            try:
+                await self._async_chain(job)
+            except BaseException as error:
+                if not self._is_given_back(error):
+                    self._note(payload, began, error)
+                raise
+            self._note(payload, began)
+        except BaseException as error:
+            if self._is_given_back(error):
+                logger.info(
+                    "%s jid=%s was cancelled by the stop, and goes back to its queue",
+                    *names(payload),
+                    extra=log_facts(payload),
+                )
+                return Outcome(BACK)
+            if isinstance(error, (Snooze, Skip)):
+                return self._judge.of_error(job, error)
+            return await aside(self._fail, payload, self._judge.of_error, job, error)
+        if not job._attempt.performed:
+            return _skipped(payload)
+        if job_succeeded.receivers:
+            await aside(self._announce, job_succeeded, job, elapsed=_elapsed(job))
+        return None
+
+    @cached_property
+    def _async_chain(self) -> AsyncPerform:
+        return async_chain(self._layers, _perform_async)
+
+    def blocking_middleware(self) -> list[str]:
+        """Return the names of server middleware that holds a thread for each async job."""
+        return blocking(self._layers)
+
+    def _is_given_back(self, error: BaseException) -> bool:
+        return isinstance(error, asyncio.CancelledError) and self._stopping()
+
+    def _fail(self, payload: Payload, judge: Callable[..., Outcome], *facts: Any) -> Outcome:
+        """Judge a failure in the side thread: hooks and receivers may use the database."""
+        with databases.fresh(_beside(payload)):
+            return judge(*facts)
+
+    def _announce(self, signal: Signal, job: Job, **facts: Any) -> None:
+        with databases.fresh(_beside(job.payload)):
+            announce(signal, type(job), job.payload, **facts)
+
+    # In both ---------------------------------------------------------------------------
+
+    def _prepare(self, payload: Payload, queue: str) -> Job | Outcome:
+        """
+        Return the job of a payload, or what becomes of it instead.
+
+        Raises: UnknownJob, InvalidArguments, and whatever the class's own ``__init__`` raises.
+        """
+        cls = self._registry.get(payload.job_class)
+        if _is_expired(payload):
+            logger.info(
+                "%s jid=%s expired before it started", *names(payload), extra=log_facts(payload)
+            )
+            return Outcome(EXPIRED)
+        if switches().refuses(payload):
+            stopped = _disabled(payload)
+            if stopped is not None:
+                return stopped
+        attempt = Attempt(payload, queue, clock.monotonic(), self._stopping, inline=self._inline)
+        return cls.for_attempt(attempt)
+
+    def _tells_start(self, payload: Payload, lock: Lock) -> bool:
+        """Return whether a lock depends on the start of its job."""
+        return self._start_lock is not None and (payload.unique_until_start or lock.rerun)
+
+    def _tell_start(self, payload: Payload, lock: Lock) -> None:
+        if self._start_lock is not None:
             self._start_lock(lock, payload.unique_until_start)
 
-    def _judge(self, job: Job, payload: Payload, error: BaseException) -> Outcome:
-        facts = log_facts(payload)
-        if isinstance(error, Snooze):
-            logger.info("%s jid=%s snoozed for %.1f s", *_names(payload), error.delay, extra=facts)
-            later = payload.replace(enqueued_at=None, unknown_since=None)
-            return Outcome(SNOOZE, later.encode(), error.delay)
-        if isinstance(error, Skip):
-            logger.info("%s jid=%s skipped: %s", *_names(payload), _told(error), extra=facts)
-            return Outcome(SKIPPED)
-        if isinstance(error, Discard):
-            logger.info("%s jid=%s discarded: %s", *_names(payload), _told(error), extra=facts)
-            self._die(job, type(job), payload, error)
-            return Outcome(DISCARDED)
-        return self._failed(job, payload, self._decide(job, payload, error), error, type(job))
+    def _note(self, payload: Payload, began: float, error: BaseException | None = None) -> None:
+        """Count an attempt that came to the server middleware, as Sidekiq counts."""
+        if self._tracker is not None:
+            failed = error is not None and not isinstance(error, (Snooze, Skip, Discard))
+            self._tracker.note(payload.job_class, clock.monotonic() - began, failed)
 
-    def _decide(self, job: Job | None, payload: Payload, error: BaseException) -> Decision:
-        return decide(
-            payload,
-            error,
-            retry_in=None if job is None else _ask_retry_in(job, payload, error),
-            default_retries=self._settings.default_retries,
-            unit=self._settings.timestamps,
-        )
 
-    def _failed(
-        self,
-        job: Job | None,
-        payload: Payload,
-        decision: Decision,
-        error: BaseException,
-        cls: type[Job] | None = None,
-    ) -> Outcome:
-        what = (*_names(payload), error_name(error), _told(error))
-        facts = log_facts(payload)  # of the attempt that failed, not of the next one
-        payload = decision.payload
-        ours = job is None and isinstance(error, (UnknownJob, InvalidArguments))
-        trace = None if ours else error
-        if decision.fate in (Fate.RETRY, Fate.POSTPONE):
-            logger.warning(
-                "%s jid=%s failed: %s: %s; again in %.0f s", *what, decision.delay,
-                exc_info=trace, extra=facts,
-            )  # fmt: skip
-            announce(job_retried, cls, payload, error=error, delay=decision.delay)
-        else:
-            logger.error("%s jid=%s failed for good: %s: %s", *what, exc_info=trace, extra=facts)
-            self._die(job, cls, payload, error)
-        return self._outcome(decision, error)
-
-    def _die(
-        self, job: Job | None, cls: type[Job] | None, payload: Payload, error: BaseException
-    ) -> None:
-        if job is not None:
-            try:
-                job.on_exhausted(error)
-            except BaseException:
-                logger.exception(
-                    "%s jid=%s: on_exhausted failed", *_names(payload), extra=log_facts(payload)
-                )
-        announce(job_died, cls, payload, error=error)
-
-    def _outcome(self, decision: Decision, error: BaseException | None = None) -> Outcome:
-        payload = decision.payload
-        if decision.fate in (Fate.RETRY, Fate.POSTPONE):
-            payload = payload.replace(enqueued_at=None)
-        return Outcome(decision.fate.value, payload.encode(), decision.delay, error)
+def _found_in(queue: str, payload: Payload) -> Payload:
+    """Return a job that others have pushed, or moved: it is tried again there, as in Sidekiq."""
+    return payload.replace(queue=queue)
 
 
 def _disabled(payload: Payload) -> Outcome | None:
@@ -265,33 +251,33 @@ def _disabled(payload: Payload) -> Outcome | None:
         return None
     facts = log_facts(payload)
     if policy == "drop":
-        logger.info("%s jid=%s dropped: its kill switch is on", *_names(payload), extra=facts)
+        logger.info("%s jid=%s dropped: its kill switch is on", *names(payload), extra=facts)
         return Outcome(DROPPED, job_class=name)
-    logger.debug("%s jid=%s held: its kill switch is on", *_names(payload), extra=facts)
+    logger.debug("%s jid=%s held: its kill switch is on", *names(payload), extra=facts)
     return Outcome(HELD, held(payload, "queue").encode(), job_class=name)
 
 
-def _with_lock(outcome: Outcome, payload: Payload, lock: Lock) -> Outcome:
-    """Return an outcome with what it means for the lock of its job."""
-    if outcome.verb in (RETRY, SNOOZE) and payload.unique_until_start:
-        return outcome  # it was given up when the job started
-    died = outcome.verb in (BURY, FORGET, DISCARDED)
-    cooldown = cooldown_of(payload.job_class) if died else 0.0
-    return replace(outcome, lock=lock, cooldown=cooldown)
+def _skipped(payload: Payload) -> Outcome:
+    logger.info(
+        "%s jid=%s skipped by a server middleware", *names(payload), extra=log_facts(payload)
+    )
+    return Outcome(SKIPPED)
 
 
-def announce(signal: Signal, cls: type[Job] | None, payload: Payload, **facts: Any) -> None:
-    """Tell of a job from a worker's thread, which not even SystemExit of a receiver may end."""
-    try:
-        tell(signal, cls, payload=payload, **facts)
-    except BaseException:
-        logger.exception(
-            "%s jid=%s: a receiver of a signal failed", *_names(payload), extra=log_facts(payload)
-        )
+def _elapsed(job: Job) -> float:
+    return clock.monotonic() - job._attempt.started
+
+
+def _beside(payload: Payload) -> str:
+    return "A hook or a receiver of a signal of {} jid={}".format(*names(payload))
 
 
 def _perform(job: Job) -> Any:
     return job.run()
+
+
+async def _perform_async(job: Job) -> Any:
+    return await job.run_async()
 
 
 def _is_expired(payload: Payload) -> bool:
@@ -300,31 +286,3 @@ def _is_expired(payload: Payload) -> bool:
         return False
     since = payload.time("enqueued_at") or payload.time("created_at")
     return since is not None and clock.now() - since > limit
-
-
-def _ask_retry_in(job: Job, payload: Payload, error: BaseException) -> float | Verdict | None:
-    count = 0 if payload.retry_count is None else payload.retry_count + 1
-    try:
-        answer = job.retry_in(count, error)
-        if answer is None or isinstance(answer, Verdict):
-            return answer
-        delay = answer.total_seconds() if isinstance(answer, timedelta) else float(answer)
-        if not 0 <= delay < float("inf"):
-            raise ValueError(f"retry_in returned {answer!r}: it returns seconds from 0 on")
-        return delay
-    except BaseException:
-        logger.exception(
-            "%s jid=%s: retry_in failed; the default is used",
-            *_names(payload),
-            extra=log_facts(payload),
-        )
-        return None
-
-
-def _names(payload: Payload) -> tuple[str, str]:
-    return printable(payload.job_class), printable(payload.jid)
-
-
-def _told(error: BaseException) -> str:
-    """Return an error's sentence for a log line."""
-    return printable(error_message(error)[:500])

@@ -2,110 +2,90 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
-import os
-import queue
 import random
-import select
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable
 
 from django_jobqueue import clock
-from django_jobqueue.exceptions import (
-    InvalidPayload,
-    StoreError,
-    StoreFull,
-    StoreRefused,
-    StoreUnavailable,
-)
-from django_jobqueue.job.disabled import count_stopped
-from django_jobqueue.payload import Payload, printable
+from django_jobqueue.exceptions import StoreError, StoreUnavailable
 from django_jobqueue.service import Backoff, Outage
-from django_jobqueue.store.claims import (
-    BACK,
-    DROPPED,
-    HELD,
-    MOVE_LIMIT,
-    Claim,
-    Move,
-    Step,
-)
+from django_jobqueue.store.claims import BACK, MOVE_LIMIT, Claim, Step
 from django_jobqueue.store.locks import Lock, lock_in
 from django_jobqueue.store.store import Store
-from django_jobqueue.store.waiter import drain
-from django_jobqueue.worker.executor import Outcome
-from django_jobqueue.worker.held import Held, may_be_suspect
+from django_jobqueue.worker.bell import POLL, Bell
+from django_jobqueue.worker.held import CRASHES, Held, is_suspect, jid_of
+from django_jobqueue.worker.lane import Demand, Lanes
 from django_jobqueue.worker.lease import Lease
 from django_jobqueue.worker.options import WorkerOptions
-from django_jobqueue.worker.pace import Pace
+from django_jobqueue.worker.outcome import Outcome
+from django_jobqueue.worker.results import Results, count_stops
+from django_jobqueue.worker.routing import Routing
+from django_jobqueue.worker.suspects import Suspects
 
 logger = logging.getLogger("django_jobqueue.worker")
 
 #: What the loop is called in the news of an outage.
 NAME = "fetcher"
 
-#: Seconds after which a claimed job that no thread has started is given back.
+#: Seconds after which a claimed job that nobody has started is given back.
 STALE = 1.0
-
-#: Seconds between two looks at a queue that cannot be waited on (paused, broken, Redis full).
-POLL = 1.0
-POLL_FULL = 0.2
 
 #: Seconds that an idle fetcher waits at most.
 IDLE = 5.0
 
-#: Seconds before a result that Redis refused is sent again.
-REFUSED_WAIT = 1.0
 
-#: Jobs that may wait for their turn as suspects.
-SUSPECTS = 100
+def _nobody_counts(jobs: int) -> None:
+    """Where no limit is set."""
 
 
 class Fetcher:
     """
-    Claim jobs in batches for the processors, and deliver their results with the next claim.
+    Claim jobs in batches for those who run them, and deliver their results with the next claim.
 
-    ``inbox`` is where processors take jobs from; None tells one to end. All
+    ``lanes`` are where jobs are taken from; None in an inbox tells one thread to end. All
     other state belongs to the fetcher's thread, except what ``finish`` appends.
+    ``note_ran`` is called in it with how many jobs ended here. With a ``routing`` there
+    is a lane for an event loop beside the threads.
     """
 
     def __init__(
-        self, store: Store, identity: str, options: WorkerOptions, lease: Lease, outage: Outage
+        self,
+        store: Store,
+        identity: str,
+        options: WorkerOptions,
+        lease: Lease,
+        outage: Outage,
+        note_ran: Callable[[int], None] = _nobody_counts,
+        routing: Routing | None = None,
     ) -> None:
         self.identity = identity
-        self.inbox: queue.SimpleQueue[Held | None] = queue.SimpleQueue()
+        self.lanes = Lanes(options, routing)
         self._store = store
         self._options = options
         self._lease = lease
         self._outage = outage
+        self._note_ran = note_ran
         self._backoff = Backoff()
-        self._pace = Pace(options.concurrency, each=options.ack_each)
-        self._wake_in, self._wake_out = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
-        self._waiter = store.waiter(self._wake_in)
+        self._bell = Bell(store)
         self._batches = (f"{number:x}" for number in itertools.count(1))
         self._held: dict[str, Held] = {}
         self._finished: deque[Held] = deque()
-        self._undelivered: list[Held] = []
-        self._refused_until = 0.0
-        self._refused: list[Held] = []
-        self._suspects: deque[Held] = deque()
-        self._suspect: Held | None = None
+        self._results = Results()
+        self._suspects = Suspects()
         self._broken: set[str] = set()
         self._stale_at = 0.0
-        self._more = True
-        self._unwaitable: dict[str, float] = {}
         self._misses = 0
         self._doubtful = False
         self._away = False
-        self._sleeping = False
         self._wake_at = 1
         self._quiet = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        #: When the present turn began, and when the last good one ended: monotonic seconds.
+        self.turned_at = self.served_at = clock.monotonic()
         #: Set when the queues were found empty and nothing is held.
         self.idle = threading.Event()
 
@@ -121,15 +101,22 @@ class Fetcher:
         held.outcome = outcome
         held.ended = clock.monotonic()
         self._finished.append(held)
-        if self._sleeping and (
-            len(self._finished) >= self._wake_at or (self._more and self.inbox.empty())
-        ):
+        if self._bell.is_awaited and self._is_worth_waking():
+            self.wake()
+
+    def finish_all(self, ended: Iterable[tuple[Held, Outcome | None]]) -> None:
+        """Take the outcomes of jobs that ended together: they wake us at most once."""
+        now = clock.monotonic()
+        for held, outcome in ended:
+            held.outcome = outcome
+            held.ended = now
+            self._finished.append(held)
+        if self._bell.is_awaited and self._is_worth_waking():
             self.wake()
 
     def wake(self) -> None:
         """End the present wait."""
-        with contextlib.suppress(BlockingIOError):  # the pipe is full of wake-ups already
-            os.write(self._wake_out, b"x")
+        self._bell.ring()
 
     def quiet(self) -> None:
         """Claim no more jobs, and give back those that are not started."""
@@ -172,12 +159,16 @@ class Fetcher:
         self._doubtful = True
         self.wake()
 
+    def _is_worth_waking(self) -> bool:
+        return len(self._finished) >= self._wake_at or self.lanes.are_hungry
+
     # The loop -----------------------------------------------------------------------
 
     def _run(self) -> None:
         while not self._closing.is_set():
             try:
                 self._turn()
+                self.served_at = clock.monotonic()
                 self._outage.ended(NAME)
                 self._away = False
                 self._backoff.reset()
@@ -194,141 +185,86 @@ class Fetcher:
                 logger.exception("The fetcher failed; it goes on")
                 self._doubtful = True
                 self._sleep(POLL)
-        self._waiter.close()
+        self._bell.close()
 
     def _turn(self) -> None:
         """Do one round: compare if in doubt, then deliver and claim, or wait."""
-        now = clock.monotonic()
+        now = self.turned_at = clock.monotonic()
         if self._doubtful or self._lease.audit_due:
             self._audit()
         self._give_back_stale(now)
         self._collect()
-        free = 0 if self._quiet.is_set() else self._pace.room(self._active())
-        claim = free > 0 and self._more and self._pace.should_claim(free, self._starving())
-        if claim or self._delivery_due(now) or self._next_suspect():
-            self._step(free)
-            return
-        self._wait(free, now)
+        demand = None if self._quiet.is_set() else self.lanes.demand(self._suspects.excess)
+        is_urgent = demand is not None and demand.is_urgent
+        if is_urgent or self._delivery_due(now) or self._next_suspect():
+            self._step(demand)
+        else:
+            self._wait(now)
 
-    def _wait(self, free: int, now: float) -> None:
+    def _wait(self, now: float) -> None:
         timeout = IDLE
-        if self._undelivered:
-            timeout = max(0.0, self._oldest_result() + self._pace.flush_after - now)
-        if self._refused:
-            timeout = min(timeout, max(0.0, self._refused_until - now))
-        if not self.inbox.empty() or self._suspects:
+        if self._results.waiting:
+            flush_after = self.lanes.threads.pace.flush_after
+            timeout = max(0.0, self._results.oldest + flush_after - now)
+        again_in = self._results.again_in(now)
+        if again_in is not None:
+            timeout = min(timeout, again_in)
+        if self._suspects or self.lanes.have_unstarted:
             timeout = min(timeout, max(0.0, self._stale_at - now))
-        if free <= 0 or self._more:
-            self._wake_at = self._pace.wake_at(len(self._undelivered))
+        self._wake_at = self.lanes.wake_at(len(self._results.waiting))
+        names = [] if self._quiet.is_set() else self.lanes.unattended(self._suspects.excess)
+        if not names:
             self._sleep(timeout)
             return
-        self._note_idle()
-        waitable = [q for q in self._options.queues.names if self._unwaitable.get(q, 0.0) <= now]
-        if len(waitable) < len(self._options.queues.weights):
-            timeout = min(timeout, POLL)
-        self._wake_at = self._pace.wake_at(len(self._undelivered))
-        self._sleeping = True
-        try:
-            if self._finished:
-                return
-            woken = self._waiter.wait(waitable, timeout)
-        except StoreFull:
-            self._sleep(min(timeout, POLL_FULL))
-            woken = True
-        except StoreRefused as error:
-            logger.error("A queue cannot be waited on, it is polled: %s", error)
-            self._sleep(min(timeout, POLL))
-            woken = True
-        finally:
-            self._sleeping = False
-        if woken or len(waitable) < len(self._options.queues.weights):
-            self._more = True
+        if len(names) == len(self._options.queues.weights):
+            self._note_idle()
+        self.lanes.may_have(self._bell.wait(names, timeout, lambda: bool(self._finished)))
 
     def _sleep(self, seconds: float) -> None:
-        """Wait for a wake-up of another thread."""
-        self._sleeping = True
-        try:
-            # In an outage results are no reason to hurry.
-            hurry = self._finished and not self._away
-            if not hurry and select.select([self._wake_in], [], [], seconds)[0]:
-                drain(self._wake_in)
-        finally:
-            self._sleeping = False
+        """Wait for a wake-up of another thread. In an outage results are no reason to hurry."""
+        self._bell.sleep(seconds, lambda: bool(self._finished) and not self._away)
 
     # Deliver and claim ----------------------------------------------------------------
 
-    def _step(self, free: int) -> None:
-        sending = self._undelivered[:MOVE_LIMIT]
-        again: list[Held] = []
-        if self._refused and clock.monotonic() >= self._refused_until:
-            again = self._refused[: MOVE_LIMIT - len(sending)]
-        done: list[str] = []
-        moves: list[Move] = []
-        for held in (*sending, *again):
-            if held.outcome is None:
-                done.append(held.claim.field)
-            else:
-                moves.append(_move(held, held.outcome))
-        wanted = min(max(free, 0), MOVE_LIMIT)
-        suspect = self._next_suspect() or self._suspect
+    def _step(self, demand: Demand | None) -> None:
+        """Send what is to be delivered, and claim what a lane demands."""
         sent_at = clock.monotonic()
+        parcel = self._results.pack(sent_at)
+        wanted = 0 if demand is None else min(demand.wanted, MOVE_LIMIT)
+        names = [] if demand is None else self.lanes.queues(demand)
+        suspect = self._next_suspect() or self._suspects.current
         step = self._store.claims.step(
             self.identity,
             lease=self._lease.seconds,
             batch=next(self._batches),
             wanted=wanted,
-            queues=self._options.queues.draw() if wanted else (),
-            done=done,
-            moves=moves,
+            queues=names,
+            done=parcel.done,
+            moves=parcel.moves,
             suspect=suspect.claim.field if suspect else "",
         )
         self._lease.renewed(sent_at, lapsed=step.lapsed)
-        self._settle(sending, again, step)
-        self._count_stopped(moves, step)
-        if suspect is not None and suspect is not self._suspect:
-            self._suspects.popleft()
-            self._suspect = suspect
-            self.inbox.put(suspect)
+        for field in self._results.settle(parcel, step, clock.monotonic()):
+            self._held.pop(field, None)
+        if parcel.moves:
+            count_stops(self._store.tally, parcel, step)
+        if suspect is not None and suspect is not self._suspects.current:
+            self.lanes.give([self._suspects.begin()])
         self._admit(step.claimed)
-        if wanted:
-            self._learn(step, wanted)
+        if demand is not None:
+            self._learn(step, demand, wanted, names)
 
-    def _settle(self, sent: list[Held], again: list[Held], step: Step) -> None:
-        """Forget delivered results; keep those that Redis refused for another try."""
-        self._undelivered = self._undelivered[len(sent) :]
-        self._refused = self._refused[len(again) :]
-        for held in (*sent, *again):
-            if held.claim.field in step.refused:
-                self._refused.append(held)
-            else:
-                self._held.pop(held.claim.field, None)
-        if step.refused:
-            self._refused_until = clock.monotonic() + REFUSED_WAIT
-            logger.error(
-                "Redis refused the result of %d job(s), kept to try again: %s",
-                len(step.refused), next(iter(step.refused.values())),
-            )  # fmt: skip
-        if step.fenced:
-            logger.warning(
-                "%d result(s) came too late: the lease had ended, and the jobs were taken back",
-                step.fenced,
-            )
-
-    def _count_stopped(self, moves: list[Move], step: Step) -> None:
-        for verb in (HELD, DROPPED):
-            stopped = [m.job_class for m in moves if m.verb == verb and m.field not in step.refused]
-            count_stopped(self._store.tally, verb, stopped)
-
-    def _learn(self, step: Step, wanted: int) -> None:
+    def _learn(self, step: Step, demand: Demand, wanted: int, names: list[str]) -> None:
         """Draw conclusions on where there may be more."""
-        now = clock.monotonic()
         for name in step.broken.keys() - self._broken:
             logger.error("queue %s cannot be read, the others go on: %s", name, step.broken[name])
-        self._broken = set(step.broken)
-        self._unwaitable = dict.fromkeys((*step.paused, *step.broken), now + POLL)
-        woken_in_vain = self._more and not step.claimed and not step.paused and not step.broken
+        self._broken = self._broken.difference(names).union(step.broken)
+        self._bell.poll(names, (*step.paused, *step.broken))
+        was_sure = demand.lane.more and not demand.is_partial
+        woken_in_vain = was_sure and not (step.claimed or step.paused or step.broken)
         full = len(step.claimed) >= wanted
-        self._more = full or (bool(step.claimed) and _weighs_much(step.claimed))
+        cut = bool(step.claimed) and _weighs_much(step.claimed)
+        self.lanes.claimed(demand, may_have_more=full or cut)
         if step.claimed:
             self._misses = 0
         elif woken_in_vain:
@@ -339,7 +275,7 @@ class Fetcher:
                 self._sleep(random.uniform(0, 0.002 * 2**self._misses))
 
     def _admit(self, claimed: list[Claim]) -> None:
-        """Take new claims in: to the processors, or aside if they have crashed a worker before."""
+        """Take new claims in: to their lanes, or aside if they have crashed a worker before."""
         if not claimed:
             return
         self.idle.clear()
@@ -351,75 +287,57 @@ class Fetcher:
         if self._quiet.is_set():
             self._give_all_back(admitted, now)
             return
-        for held in admitted:
-            raw = held.claim.raw
-            if may_be_suspect(raw) and _crashes(raw):
-                self._suspects.append(held)
-            else:
-                self.inbox.put(held)
+        suspects = [h for h in admitted if CRASHES in h.claim.raw and is_suspect(h.claim.raw)]
+        for held in suspects:
+            self._suspects.add(held)
+        self.lanes.give([h for h in admitted if h not in suspects] if suspects else admitted)
 
     def _next_suspect(self) -> Held | None:
         """Return the suspect to start next: one at a time, so that it alone can be blamed."""
-        if self._suspect is not None or not self._suspects or self._quiet.is_set():
-            return None
-        return self._suspects[0]
+        return None if self._quiet.is_set() else self._suspects.next
 
     # Results -----------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        """Move what the processors finished to the results, and learn how long jobs take."""
+        """Move what has finished to the results, and learn how long jobs take."""
+        ended: list[Held] = []
         while self._finished:
             held = self._finished.popleft()
-            self._pace.took((held.ended or 0.0) - (held.started or 0.0))
-            if held is self._suspect:
-                self._suspect = None
+            ended.append(held)
+            if held is self._suspects.current:
+                self._suspects.forget(held)
             if held.claim.field in self._held:
-                self._undelivered.append(held)
+                self._results.waiting.append(held)
+        if ended:
+            self.lanes.ended(ended)
+            self._note_ran(len(ended))
 
     def _delivery_due(self, now: float) -> bool:
-        if self._refused and now >= self._refused_until:
+        if self._results.again_in(now) == 0:
             return True
-        if not self._undelivered:
+        waiting = self._results.waiting
+        if not waiting:
             return False
-        if self._quiet.is_set() or self._pace.must_flush(len(self._undelivered)):
+        pace = self.lanes.threads.pace
+        if self._quiet.is_set() or pace.must_flush(len(waiting)):
             return True
-        return now - self._oldest_result() >= self._pace.flush_after
-
-    def _oldest_result(self) -> float:
-        return self._undelivered[0].ended or 0.0
-
-    def _active(self) -> int:
-        """Return how many jobs wait for a thread or run in one."""
-        waiting_suspects = min(len(self._suspects), SUSPECTS)
-        return len(self._held) - len(self._undelivered) - len(self._refused) - waiting_suspects
-
-    def _starving(self) -> bool:
-        return self._active() < self._options.concurrency
+        return now - self._results.oldest >= pace.flush_after
 
     def _give_back_stale(self, now: float) -> None:
-        """Return jobs that no thread came to start: another process may have one free."""
+        """Return jobs that nobody came to start: another process may have room for them."""
         quiet = self._quiet.is_set()
         if now < self._stale_at and not quiet:
             return
+        oldest = now if quiet else now - STALE
         keep: list[Held] = []
         stale: list[Held] = []
-        while True:
-            try:
-                held = self.inbox.get_nowait()
-            except queue.Empty:
-                break
-            if held is not None and not held.lost:
-                is_stale = quiet or now - held.since >= STALE
-                (stale if is_stale else keep).append(held)
-        for each in keep:
-            self.inbox.put(each)
-        suspects = [each for each in self._suspects if quiet or now - each.since >= STALE]
-        for each in suspects:
-            self._suspects.remove(each)
+        for held in self.lanes.empty():
+            (stale if held.since <= oldest else keep).append(held)
+        self.lanes.give(keep)
         # Suspects last, so that sound jobs are next in line.
-        self._give_all_back([*stale, *suspects], now)
-        waiting = (*keep, *self._suspects)
-        self._stale_at = min((held.since for held in waiting), default=now) + STALE
+        self._give_all_back([*stale, *self._suspects.take_older(oldest)], now)
+        waiting = (*(held.since for held in keep), *self._suspects.since)
+        self._stale_at = min(waiting, default=now) + STALE
 
     def _give_all_back(self, jobs: list[Held], now: float) -> None:
         """Give jobs back, the newest first: each goes before those that are back already."""
@@ -427,11 +345,11 @@ class Fetcher:
             self._give_back(held, now)
 
     def _give_back(self, held: Held, now: float) -> None:
-        if held is self._suspect:
-            self._suspect = None
+        self.lanes.drop(held)
+        self._suspects.forget(held)
         held.outcome = Outcome(BACK, lock=lock_in(held.claim.raw))
         held.ended = now
-        self._undelivered.append(held)
+        self._results.add(held)
 
     def _note_idle(self) -> None:
         if not self._held and not self._finished:
@@ -467,8 +385,7 @@ class Fetcher:
     def _forget(self, delivered: list[Held]) -> None:
         for held in delivered:
             del self._held[held.claim.field]
-        self._undelivered = [h for h in self._undelivered if h.claim.field in self._held]
-        self._refused = [h for h in self._refused if h.claim.field in self._held]
+        self._results.keep(self._held.__contains__)
 
     def _lose(self, held: Held) -> None:
         if held.ended is not None:
@@ -478,10 +395,8 @@ class Fetcher:
             logger.warning("The lease of a running job was lost: %s", held.claim.field)
             return
         self._held.pop(held.claim.field, None)
-        if held in self._suspects:
-            self._suspects.remove(held)
-        if held is self._suspect:
-            self._suspect = None
+        self.lanes.drop(held)
+        self._suspects.forget(held)
 
     # The end ------------------------------------------------------------------------------------
 
@@ -500,9 +415,9 @@ class Fetcher:
         backoff = Backoff()
         while True:
             try:
-                self._refused_until = 0.0
-                while self._undelivered or self._delivery_due(clock.monotonic()):
-                    self._step(0)
+                self._results.hurry()
+                while self._results.waiting or self._delivery_due(clock.monotonic()):
+                    self._step(None)
                 if self._doubtful:
                     self._audit()
                     self._give_back_stale(clock.monotonic())
@@ -510,7 +425,7 @@ class Fetcher:
                     continue
                 left = self._store.claims.leave(self.identity)
                 if running:
-                    jids = ", ".join(_jid(held.claim.raw) for held in running[:20])
+                    jids = ", ".join(jid_of(held.claim.raw) for held in running[:20])
                     plural = "s" if len(running) > 1 else ""
                     logger.warning("requeued %d running job%s (%s)", len(running), plural, jids)
                 return left
@@ -523,33 +438,6 @@ class Fetcher:
                 self._sleep(wait)
 
 
-def _move(held: Held, outcome: Outcome) -> Move:
-    return Move(
-        outcome.verb,
-        held.claim.field,
-        outcome.raw,
-        outcome.delay,
-        held.claim.queue,
-        job_class=outcome.job_class,
-        lock=outcome.lock,
-        cooldown=outcome.cooldown,
-    )
-
-
 def _weighs_much(claimed: list[Claim]) -> bool:
     """Return whether a batch was probably cut by its bytes and not for want of jobs."""
     return sum(len(claim.raw) for claim in claimed) > 1_000_000
-
-
-def _crashes(raw: bytes) -> int:
-    try:
-        return Payload.decode(raw).crashes
-    except InvalidPayload:
-        return 0
-
-
-def _jid(raw: bytes) -> str:
-    try:
-        return printable(Payload.decode(raw).jid)
-    except InvalidPayload:
-        return "?"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django_jobqueue.exceptions import InvalidPayload
+from django_jobqueue.payload import Payload, printable
 from django_jobqueue.store.claims import Claim
-from django_jobqueue.worker.executor import Outcome
+from django_jobqueue.worker.outcome import Outcome
 
 
 @dataclass(slots=True, eq=False)
@@ -25,10 +27,21 @@ class Held:
     outcome: Outcome | None = None
 
 
-#: What marks the field ``crashes`` in the bytes of a payload.
-_CRASHES = b'"crashes":'
+#: What stands in the bytes of each payload that has the field ``crashes``.
+CRASHES = b'"crashes":'
 
 
-def may_be_suspect(raw: bytes) -> bool:
-    """Return whether a payload seems to have crashed a worker before, without decoding it."""
-    return _CRASHES in raw
+def is_suspect(raw: bytes) -> bool:
+    """Return whether a job has crashed a worker before. Look for ``CRASHES`` first."""
+    try:
+        return bool(Payload.decode(raw).crashes)
+    except InvalidPayload:
+        return False
+
+
+def jid_of(raw: bytes) -> str:
+    """Return a job's id for people, or ``?``."""
+    try:
+        return printable(Payload.decode(raw).jid)
+    except (InvalidPayload, RecursionError):
+        return "?"

@@ -6,12 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
-from django.db import close_old_connections
-
-from django_jobqueue import clock
+from django_jobqueue import clock, databases
 from django_jobqueue.worker.executor import Executor
 from django_jobqueue.worker.fetcher import Fetcher
+from django_jobqueue.worker.held import jid_of
 from django_jobqueue.worker.lease import Lease
 
 logger = logging.getLogger("django_jobqueue.worker")
@@ -44,7 +44,8 @@ class Processor:
         self._thread.start()
 
     def _run(self) -> None:
-        take, finish, lease = self._fetcher.inbox.get, self._fetcher.finish, self._lease
+        take, finish = self._fetcher.lanes.threads.inbox.get, self._fetcher.finish
+        lease = self._lease
         run = self._executor.run
         while True:
             held = take()
@@ -56,8 +57,15 @@ class Processor:
                 continue
             held.started = clock.monotonic()
             claim = held.claim
+            # Hooks and receivers of signals run outside of the middleware.
+            if databases.in_use():
+                databases.prepare("a job")
             outcome = run(claim.raw, claim.queue)
-            if outcome is not None:
-                # The hooks of a failure ran outside of the middleware.
-                close_old_connections()
+            if databases.in_use():
+                databases.settle(partial(_beside, claim.raw))
             finish(held, outcome)
+
+
+def _beside(raw: bytes) -> str:
+    """Return what is told of what runs beside a job."""
+    return f"A hook or a receiver of a signal of jid={jid_of(raw)}"

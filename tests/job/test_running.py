@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -43,6 +44,19 @@ class AsyncFailJob(Job):
         """Raise."""
         await asyncio.sleep(0)
         raise {"ValueError": ValueError, "SystemExit": SystemExit}[name]("in a coroutine")
+
+
+word: ContextVar[str] = ContextVar("word", default="before")
+
+
+class ContextJob(Job):
+    """Changes its context."""
+
+    async def perform(self) -> str:
+        """Return what it was."""
+        before = word.get()
+        word.set("after")
+        return before
 
 
 class TimedJob(PlainJob):
@@ -148,3 +162,8 @@ def test_the_defaults_of_a_job_decide_nothing() -> None:
     job = PlainJob()
     assert job.retry_in(0, ValueError()) is None
     job.on_exhausted(ValueError())
+
+
+def test_what_a_coroutine_sets_of_its_context_is_gone_with_it() -> None:
+    assert ContextJob.for_attempt(attempt_of()).run() == "before"
+    assert ContextJob.for_attempt(attempt_of()).run() == "before"

@@ -35,8 +35,9 @@ from django_jobqueue.store.claims import (
 )
 from django_jobqueue.store.locks import Lock
 from django_jobqueue.testing import disable_job
-from django_jobqueue.worker import executor as room
-from django_jobqueue.worker.executor import Executor, Outcome
+from django_jobqueue.worker import judge as room
+from django_jobqueue.worker.executor import Executor
+from django_jobqueue.worker.outcome import Outcome
 from tests.support.clocks import FrozenClock, freeze
 from tests.worker import recorders
 from tests.worker.recorders import SEEN, path_of

@@ -13,6 +13,7 @@ import pytest
 from django_jobqueue import Payload, clock
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreUnavailable
+from django_jobqueue.job.base import wire_name
 from django_jobqueue.service import Outage
 from django_jobqueue.store.claims import (
     BACK,
@@ -27,17 +28,21 @@ from django_jobqueue.store.claims import (
     Move,
     Step,
 )
-from django_jobqueue.worker.executor import Outcome
-from django_jobqueue.worker.fetcher import REFUSED_WAIT, STALE, Fetcher
+from django_jobqueue.worker.fetcher import STALE, Fetcher
 from django_jobqueue.worker.held import Held
+from django_jobqueue.worker.lane import Lane
 from django_jobqueue.worker.lease import Lease
 from django_jobqueue.worker.options import QueueOrder, WorkerOptions
+from django_jobqueue.worker.outcome import Outcome
 from django_jobqueue.worker.pace import FLUSH_AFTER
+from django_jobqueue.worker.results import REFUSED_WAIT
+from django_jobqueue.worker.routing import Routing
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import ShiftedClock, shift
 from tests.support.inside import Inside
 from tests.support.polling import wait_until
 from tests.support.server import RedisServer
+from tests.worker.test_routing import LoopJob, PlainJob
 
 IDENTITY = "host:7:aaaaaaaaaaaa"
 LEASE = 60.0
@@ -46,7 +51,13 @@ LEASE = 60.0
 class Rig:
     """A fetcher with what is around it; the test stands in for the processors."""
 
-    def __init__(self, *names: str, concurrency: int = 2, **options: Any) -> None:
+    def __init__(
+        self,
+        *names: str,
+        concurrency: int = 2,
+        routing: Routing | None = None,
+        **options: Any,
+    ) -> None:
         queues = QueueOrder(dict.fromkeys(names or ("default",), 1), strict=True)
         self.lease = Lease(LEASE)
         self.outage = Outage()
@@ -58,11 +69,12 @@ class Rig:
             WorkerOptions(queues, concurrency=concurrency, lease=LEASE, **options),
             self.lease,
             self.outage,
+            routing=routing,
         )
 
     def take(self, timeout: float = 20.0) -> Held:
         """Take a job as a processor does, and start it."""
-        held = self.fetcher.inbox.get(timeout=timeout)
+        held = self.fetcher.lanes.threads.inbox.get(timeout=timeout)
         assert held is not None
         held.started = clock.monotonic()
         return held
@@ -70,6 +82,13 @@ class Rig:
     def finish(self, held: Held, outcome: Outcome | None = None) -> None:
         """End a job."""
         self.fetcher.finish(held, outcome)
+
+    def finish_all(self) -> None:
+        """Start and end together what waits in all lanes."""
+        jobs = self.fetcher.lanes.empty()
+        for held in jobs:
+            held.started = clock.monotonic()
+        self.fetcher.finish_all([(held, None) for held in jobs])
 
     def turn(self, times: int = 1) -> None:
         """Do some rounds of the loop in this thread: an idle one waits, so wake it first."""
@@ -82,23 +101,28 @@ class Rig:
         found: list[Held] = []
         while True:
             try:
-                held = self.fetcher.inbox.get_nowait()
+                held = self.fetcher.lanes.threads.inbox.get_nowait()
             except queue.Empty:
                 break
             assert held is not None
             found.append(held)
         for held in found:
-            self.fetcher.inbox.put(held)
+            self.fetcher.lanes.threads.inbox.put(held)
         return found
 
     def end(self) -> None:
         """Stop the thread, if it runs, and close everything."""
         self.fetcher.close()
         assert self.fetcher.join(20)
-        self.fetcher._waiter.close()
+        self.fetcher._bell.close()
         self.store.close()
-        os.close(self.fetcher._wake_in)
-        os.close(self.fetcher._wake_out)
+        os.close(self.fetcher._bell._wake_in)
+        os.close(self.fetcher._bell._wake_out)
+
+
+def checked(held: Held | None) -> Held:
+    assert held is not None
+    return held
 
 
 MakeRig = Callable[..., Rig]
@@ -205,7 +229,7 @@ def test_jobs_that_are_short_are_taken_ahead_and_started_without_a_round_trip(
         count_round_trips()
         rig.turn()
         trips += count_round_trips()
-    assert rig.fetcher._pace.ahead > 2
+    assert rig.fetcher.lanes.threads.pace.ahead > 2
     assert trips < 200
 
 
@@ -457,7 +481,7 @@ def test_quiet_gives_back_what_is_not_started_and_takes_no_more(
     wait_until(lambda: counters()["processed"] == 1, 20, "the result")
     push(job(9))
     rig.fetcher.wake()
-    assert rig.fetcher.holding() == 0
+    wait_until(lambda: rig.fetcher.holding() == 0, 20, "the word of it")
     assert len(inside.raw()) == 4
 
 
@@ -572,6 +596,95 @@ def test_suspects_that_cannot_have_their_turn_go_back_in_time(
     rig.turn(2)
     assert inside.raw() == [suspect(2)]
     assert numbers_of(rig.fetcher.running()) == [1]
+
+
+# Two lanes --------------------------------------------------------------------
+
+
+def async_job(number: int, **fields: Any) -> bytes:
+    """A job for the event loop."""
+    return job(number, **{"class": wire_name(LoopJob), **fields})
+
+
+def two_lanes(make_rig: MakeRig, *names: str, slots: int = 3) -> Rig:
+    return make_rig(
+        *names, concurrency=1, async_concurrency=slots, routing=Routing([LoopJob, PlainJob])
+    )
+
+
+def waiting(lane: Lane | None) -> list[int]:
+    """Return what waits in a lane, and leave it there."""
+    assert lane is not None
+    found = list(lane.empty())
+    for held in found:
+        lane.inbox.put(held)
+    return numbers_of(found)
+
+
+def test_a_lane_that_is_full_keeps_nothing_from_the_other_and_claims_nothing_in_vain(
+    make_rig: MakeRig, inside: Inside
+) -> None:
+    rig = two_lanes(make_rig, "default", "aio")
+    push(*(job(n) for n in range(5)))
+    rig.turn(3)
+    assert waiting(rig.fetcher.lanes.threads) == [0]
+    push(*(async_job(n) for n in range(10, 15)), to="aio")
+    rig.turn(4)
+    assert waiting(rig.fetcher.lanes.threads) == [0]
+    assert waiting(rig.fetcher.lanes.loop) == [10, 11, 12]
+    assert inside.args("default") == [[1], [2], [3], [4]]
+    assert inside.args("aio") == [[13], [14]]
+
+
+def test_jobs_of_both_kinds_in_one_queue_go_each_to_its_lane(make_rig: MakeRig) -> None:
+    rig = two_lanes(make_rig, "mixed")
+    push(async_job(1), job(2), async_job(3), to="mixed")
+    rig.turn(3)
+    threads, loop = rig.fetcher.lanes.threads, rig.fetcher.lanes.loop
+    # As far as both had room, whatever comes: one by one.
+    assert waiting(loop) == [1]
+    assert waiting(threads) == [2]
+    rig.finish_all()
+    rig.turn(3)
+    assert waiting(loop) == [3]
+
+
+def test_a_push_for_the_event_loop_wakes_a_fetcher_whose_threads_are_busy(
+    make_rig: MakeRig,
+) -> None:
+    rig = two_lanes(make_rig, "default", "aio")
+    push(job(1))
+    rig.fetcher.start()
+    rig.take()  # and it runs on
+    push(async_job(2), to="aio")
+    assert rig.fetcher.lanes.loop is not None
+    assert number_of(checked(rig.fetcher.lanes.loop.inbox.get(timeout=20))) == 2
+
+
+def test_suspects_of_both_lanes_run_one_at_a_time(make_rig: MakeRig, inside: Inside) -> None:
+    rig = two_lanes(make_rig, "default", "aio")
+    push(suspect(1))
+    push(async_job(2, crashes=1), to="aio")
+    rig.turn(4)
+    threads, loop = rig.fetcher.lanes.threads, rig.fetcher.lanes.loop
+    assert (waiting(threads), waiting(loop)) == ([1], [])
+    rig.finish(rig.take())
+    rig.turn(3)
+    assert (waiting(threads), waiting(loop)) == ([], [2])
+
+
+def test_a_quiet_fetcher_gives_back_what_waits_in_either_lane(
+    make_rig: MakeRig, inside: Inside
+) -> None:
+    rig = two_lanes(make_rig, "default", "aio")
+    push(job(1))
+    push(async_job(2), async_job(3), to="aio")
+    rig.turn(4)
+    rig.fetcher.quiet()
+    rig.turn(2)
+    assert inside.raw("default") == [job(1)]
+    assert inside.raw("aio") == [async_job(2), async_job(3)]
+    assert rig.fetcher.holding() == 0
 
 
 # Lost replies -----------------------------------------------------------------
@@ -829,7 +942,7 @@ def test_jobs_whose_claim_was_not_answered_are_given_back_and_not_run_at_the_end
         rig.turn()
     rig.fetcher._doubtful = True  # as the loop notes it
     shown = Shown()
-    rig.fetcher.inbox = shown
+    rig.fetcher.lanes.threads.inbox = shown
     rig.fetcher.close()
     assert rig.fetcher.deliver_last(clock.monotonic() + 10) == 0
     assert inside.args() == [[1], [2]]

@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_jobqueue import Job, Payload
 from django_jobqueue import clock as package_clock
 from django_jobqueue.conf import get_settings
 from django_jobqueue.store.claims import BURY, RETRY, Claim
-from django_jobqueue.worker import processor as room
-from django_jobqueue.worker.executor import Executor, Outcome
+from django_jobqueue.worker.executor import Executor
 from django_jobqueue.worker.held import Held
+from django_jobqueue.worker.lane import Lanes
 from django_jobqueue.worker.lease import Lease
+from django_jobqueue.worker.options import QueueOrder, WorkerOptions
+from django_jobqueue.worker.outcome import Outcome
 from django_jobqueue.worker.processor import Processor
 from tests.support.clocks import ShiftedClock, shift
 from tests.support.polling import wait_until
@@ -48,11 +52,26 @@ class ActJob(Job):
             }[kind]
 
 
+class LeavingJob(Job):
+    """Fails, and its hook opens a transaction and leaves it so."""
+
+    def perform(self, kind: str) -> None:
+        """Fail."""
+        raise ValueError
+
+    def retry_in(self, count: int, error: BaseException) -> None:
+        """Write a row that nobody commits."""
+        transaction.atomic(using="other").__enter__()
+        with transaction.get_connection("other").cursor() as cursor:
+            cursor.execute("INSERT INTO note VALUES ('left')")
+
+
 class Fetcher:
     """As much of a fetcher as a processor sees."""
 
     def __init__(self) -> None:
-        self.inbox: queue.SimpleQueue[Held | None] = queue.SimpleQueue()
+        self.lanes = Lanes(WorkerOptions(QueueOrder({"low": 1})))
+        self.inbox = self.lanes.threads.inbox
         self.done: queue.SimpleQueue[tuple[Held, Outcome | None]] = queue.SimpleQueue()
 
     def finish(self, held: Held, outcome: Outcome | None) -> None:
@@ -102,8 +121,8 @@ def rig(settings: Any, clock: ShiftedClock) -> Iterator[Rig]:
     made.end()
 
 
-def job(kind: str = "") -> bytes:
-    name = f"{ActJob.__module__}.ActJob"
+def job(kind: str = "", cls: type[Job] = ActJob) -> bytes:
+    name = f"{cls.__module__}.{cls.__name__}"
     return Payload({"class": name, "args": [kind], "jid": "b" * 24}).encode()
 
 
@@ -128,16 +147,18 @@ def test_whatever_a_job_raises_the_thread_goes_on(rig: Rig, kind: str) -> None:
     assert len(set(THREADS)) == 1
 
 
-def test_the_database_connections_that_hooks_of_a_failure_opened_are_closed(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+def test_a_transaction_that_a_hook_left_open_ends_before_the_next_job(
+    other_database: BaseDatabaseWrapper, rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    closed: list[int] = []
-    monkeypatch.setattr(room, "close_old_connections", lambda: closed.append(len(THREADS)))
-    rig.give(job("ValueError"))
+    rig.give(job(cls=LeavingJob))
     rig.result()
-    rig.give(job())
-    rig.result()
-    assert closed == [1]
+    with other_database.cursor() as cursor:
+        # A writer would wait for it, and time out.
+        cursor.execute("INSERT INTO note VALUES ('after')")
+        cursor.execute("SELECT word FROM note")
+        assert cursor.fetchall() == [("after",)]
+    told = f"A hook or a receiver of a signal of jid={'b' * 24} left a transaction open"
+    assert [told in message for message in caplog.messages].count(True) == 1
 
 
 def test_junk_ends_nothing_either(rig: Rig) -> None:
