@@ -9,77 +9,54 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Collection
 
-from django.db import close_old_connections, connections
-
-from django_jobqueue import clock
+from django_jobqueue import clock, databases, log
 from django_jobqueue.client.client import client_chain
 from django_jobqueue.conf import Settings
 from django_jobqueue.exceptions import (
     BootError,
-    PoisonPill,
     StoreError,
     StoreUnavailable,
-    UnknownJob,
 )
-from django_jobqueue.job.attempt import Attempt
-from django_jobqueue.job.registry import registry
-from django_jobqueue.payload import Payload, printable
-from django_jobqueue.reconciliation.pairs import cooldown_of, reconcilers_of, timetable_of
-from django_jobqueue.scheduling.epoch import EpochWatch
 from django_jobqueue.scheduling.poller import Poller
-from django_jobqueue.scheduling.recovery import CrashPolicy, Recovery
-from django_jobqueue.scheduling.releaser import Releaser
-from django_jobqueue.scheduling.ticker import Ticker
+from django_jobqueue.scheduling.recovery import Recovery
 from django_jobqueue.service import Outage, Service
-from django_jobqueue.signals import job_died
 from django_jobqueue.store.locks import Lock
 from django_jobqueue.store.store import Store
-from django_jobqueue.switches.watcher import Watcher
 from django_jobqueue.switches.watcher import load as load_switches
-from django_jobqueue.worker.executor import Executor, announce
+from django_jobqueue.worker.chores import chores, crash_policy, tell_of_poison
+from django_jobqueue.worker.executor import Executor
+from django_jobqueue.worker.exit_codes import ExitCode
 from django_jobqueue.worker.fetcher import Fetcher
 from django_jobqueue.worker.heartbeat import Heartbeat
+from django_jobqueue.worker.job_loop import JobLoop
 from django_jobqueue.worker.lease import Lease
+from django_jobqueue.worker.limits import Limits
 from django_jobqueue.worker.options import WorkerOptions
+from django_jobqueue.worker.orders import DONE, DUMP, HURRY, QUIET, READY, STOP, WORN, Orders
 from django_jobqueue.worker.os_signals import SignalPipe, stacks
 from django_jobqueue.worker.processor import Processor
+from django_jobqueue.worker.routing import Routing, with_routing
+from django_jobqueue.worker.tracker import Tracker
+from django_jobqueue.worker.vitals import State, Vitals
 
 logger = logging.getLogger("django_jobqueue.worker")
-
-#: Exit codes of a worker and of ``runjobs``.
-EXIT_OK = 0
-EXIT_FAULT = 1
-EXIT_LEFT = 3
-EXIT_UNREACHABLE = 75
 
 #: Seconds for the last delivery while Redis is away.
 LAST_TRIES = 5.0
 
+#: Seconds that cancelled async jobs have for their last words.
+CANCELLING = 2.0
+
 #: Seconds between two looks at what a stopping worker waits for.
 GLANCE = 0.05
 
-#: What a supervisor writes to its child.
-STOP, QUIET, HURRY, DUMP = b"T", b"Q", b"X", b"D"
-
-#: What a child writes to its supervisor.
-READY, DONE = b"R", b"E"
+#: The same for one that works: it only looks whether it has reached a limit.
+LOOK = 1.0
 
 #: Seconds between two switches of Python's threads: jobs that compute must not
 #: keep the fetcher from its socket for the 5 ms that are the default.
 SWITCH = 0.001
-
-
-def crash_policy(settings: Settings) -> CrashPolicy:
-    """Return what the settings say about jobs that kill their process."""
-    return CrashPolicy(
-        settings.poison_crashes,
-        settings.poison_retry_delay,
-        settings.poison_window,
-        settings.timestamps,
-        cooldown_of,
-    )
 
 
 class Launcher:
@@ -87,7 +64,8 @@ class Launcher:
     Wires one worker process together and runs it until it is told to stop.
 
     ``control`` is readable when the supervisor says something, at its end when
-    the supervisor is gone; ``report`` is where the supervisor listens.
+    the supervisor is gone; ``report`` is where the supervisor listens. ``vitals``
+    is where to show that it is well, if anybody looks.
     """
 
     def __init__(
@@ -98,36 +76,52 @@ class Launcher:
         identity: str,
         control: int,
         report: int,
+        vitals: Vitals | None = None,
+        routing: Routing | None = None,
     ) -> None:
         self._store = store
         self._options = options
         self._identity = identity
-        self._control = control
         self._report = report
         self._stopping = threading.Event()
         self._hurry = False
-        self._signalled = False
         self._signals = SignalPipe(
             [signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1, signal.SIGTTIN]
         )
+        self._orders = Orders(self._signals, control, "supervisor")
         # Ctrl-C reaches the whole group; the supervisor passes it on in order.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        outage = Outage()
+        self._vitals = vitals
+        self._limits = Limits(options.max_jobs, options.max_memory, self._signals.wake)
+        self._is_worn = False
+        self._outage = outage = Outage()
         self._lease = Lease(options.lease)
-        self._fetcher = Fetcher(store.dedicated(), identity, options, self._lease, outage)
-        executor = Executor(settings, self._stopping.is_set, start_lock=self._start_lock)
+        self._fetcher = Fetcher(
+            store.dedicated(), identity, options, self._lease, outage, self._limits.ran, routing
+        )
+        tracker = Tracker()
+        executor = Executor(
+            settings, self._stopping.is_set, start_lock=self._start_lock, tracker=tracker
+        )
         self._processors = [
             Processor(number, self._fetcher, executor, self._lease, self._stopping.is_set)
             for number in range(options.concurrency)
         ]
+        self._loop: JobLoop | None = None
+        lane = self._fetcher.lanes.loop
+        if lane is not None:
+            self._loop = JobLoop(lane, self._fetcher, executor, self._lease)
+            for name in executor.blocking_middleware():
+                logger.warning("%s is not async_capable: each async job holds a thread", name)
         self._poller = Poller(
             store.dedicated(), identity, client_chain(), outage, unit=settings.timestamps
         )
+        self._heartbeat = Heartbeat(
+            store.dedicated(), identity, options, self._lease, self._fetcher, outage,
+            self._signals.send, tracker,
+        )  # fmt: skip
         self._services: list[Service] = [
-            Heartbeat(
-                store.dedicated(), identity, options, self._lease, self._fetcher, outage,
-                self._signals.send,
-            ),
+            self._heartbeat,
             self._poller,
             Recovery(
                 store.dedicated(), crash_policy(settings), options.lease,
@@ -156,6 +150,8 @@ class Launcher:
                 raise BootError(f"identity already live: {self._identity}")
             for processor in self._processors:
                 processor.start()
+            if self._loop is not None:
+                self._loop.start()
             for service in self._services:
                 service.start()
             self._fetcher.start()
@@ -170,15 +166,38 @@ class Launcher:
             "worker %s runs %d threads on %s",
             self._identity, self._options.concurrency, ", ".join(self._options.queues.names),
         )  # fmt: skip
+        if self._loop is not None:
+            logger.info("and up to %d async jobs at a time", self._options.async_concurrency)
+        self._limits.begin()
         self._work()
         return self._stop()
 
     def _work(self) -> None:
         """Wait for orders until it is time to stop."""
+        busy = self._limits.are_set or self._vitals is not None
+        pause = GLANCE if self._options.burst else LOOK if busy else 5.0
         while not self._stopping.is_set():
-            self._listen(GLANCE if self._options.burst else 5.0)
+            self._listen(pause)
             if self._options.burst and self._is_drained():
                 self._stopping.set()
+            else:
+                self._mind_limits()
+
+    def _mind_limits(self) -> None:
+        """
+        Ask once for a successor when a limit is reached, and work on until told to go.
+
+        The supervisor lets one go at a time, and not in an outage. What is quiet
+        stays: the successor would not be.
+        """
+        if self._is_worn or self._fetcher.is_quiet or self._outage.since is not None:
+            return
+        limit = self._limits.reached()
+        if limit:
+            self._is_worn = True
+            logger.info("worker %s %s: another is to take its place", self._identity, limit)
+            with contextlib.suppress(BrokenPipeError):  # the supervisor was killed
+                os.write(self._report, WORN)
 
     def _is_drained(self) -> bool:
         return (
@@ -189,28 +208,10 @@ class Launcher:
 
     def _listen(self, timeout: float) -> None:
         """Act on signals and on what the supervisor says, for at most ``timeout`` seconds."""
-        watched = [self._signals.descriptor]
-        if self._control >= 0:
-            watched.append(self._control)
-        ready, _, _ = select.select(watched, [], [], timeout)
-        if self._control in ready:
-            said = os.read(self._control, 64)
-            if not said:
-                logger.error("the supervisor is gone; stopping")
-                self._control = -1
-                self._stopping.set()
-            for order in said:
-                self._obey(bytes([order]))
-        for number in self._signals.read():
-            if number in (signal.SIGTERM, signal.SIGHUP):
-                # One to the whole group comes here and, as an order, from the
-                # supervisor: that is still the first.
-                self._obey(HURRY if self._signalled else STOP)
-                self._signalled = True
-            elif number in (signal.SIGTSTP, signal.SIGUSR1):
-                self._obey(QUIET)
-            elif number == signal.SIGTTIN:
-                self._obey(DUMP)
+        self._show()
+        select.select(self._orders.descriptors, [], [], timeout)
+        for order in self._orders.take():
+            self._obey(order)
 
     def _obey(self, order: bytes) -> None:
         if order == STOP:
@@ -223,6 +224,25 @@ class Launcher:
             self._fetcher.quiet()
         elif order == DUMP:
             logger.warning("what every thread is doing:\n%s", stacks())
+            if self._loop is not None:
+                logger.warning("what async jobs wait for:\n%s", self._loop.stacks())
+
+    def _show(self) -> None:
+        """Show that this thread turns, and how the others do."""
+        if self._vitals is None:
+            return
+        if self._stopping.is_set():
+            state = State.STOPPING
+        elif self._fetcher.is_quiet:
+            state = State.QUIET
+        else:
+            state = State.WORKING if self._outage.since is None else State.AWAY
+        self._vitals.show(
+            state,
+            clock.monotonic(),
+            turned_at=min(self._fetcher.turned_at, self._heartbeat.turned_at),
+            served_at=self._fetcher.served_at,
+        )
 
     def _stop(self) -> int:
         """Let running jobs end, deliver every result, give the rest back. Returns the exit code."""
@@ -239,65 +259,26 @@ class Launcher:
             self._listen(GLANCE)
         for service in self._services[1:]:
             service.stop()
-        self._fetcher.close()
         last = clock.monotonic() + LAST_TRIES
-        if not self._fetcher.join(LAST_TRIES):
+        if self._loop is not None and self._fetcher.running():
+            self._loop.cancel(CANCELLING)
+        self._fetcher.close()
+        # The heartbeat must not write a record again after we have left. Both are waited for
+        # at once: where Redis is silent, each hangs until its socket gives up.
+        self._heartbeat.stop()
+        if not self._fetcher.join(max(0.0, last - clock.monotonic())):
             logger.error("the fetcher hangs; its jobs are left to recovery")
             left = self._fetcher.holding()
         else:
-            # The heartbeat must not write a record again after we have left.
-            self._services[0].stop()
-            self._services[0].join(LAST_TRIES)
+            ended = self._heartbeat.join(max(0.0, last - clock.monotonic()))
             left = self._fetcher.deliver_last(max(last, clock.monotonic() + 1.0))
+            if ended and not left:
+                self._heartbeat.finish()
         if left:
             logger.error("stopped; %d jobs left to recovery", left)
-            return EXIT_LEFT
+            return ExitCode.LEFT
         logger.info("stopped")
-        return EXIT_OK
-
-
-def chores(store: Store, settings: Settings, outage: Outage, *, burst: bool) -> list[Service]:
-    """
-    Return what every process looks after beside its jobs: switches, timetables, lost data.
-
-    With ``burst`` nothing of it makes new work: what is there is to be drained.
-    """
-    if burst:
-        return [Watcher(outage), Releaser(store, outage)]
-    ticker = Ticker(settings.periodic, settings.reconcilers, outage)
-
-    def heal(turned_off: Collection[str]) -> None:
-        """Run the reconcilers of jobs that may be enqueued again."""
-        for job in turned_off:
-            for reconciler in reconcilers_of(job):
-                if (timetable := timetable_of(reconciler)) is not None:
-                    ticker.trigger(timetable.name)
-
-    return [
-        Watcher(outage, heal),
-        Releaser(store, outage),
-        ticker,
-        EpochWatch(store, ticker.trigger_all, outage),
-    ]
-
-
-def tell_of_poison(payload: Payload) -> None:
-    """Run the death hook and the signal of a job that killed its processes."""
-    error = PoisonPill(payload.crashes)
-    cls = None
-    close_old_connections()  # this thread may have had no use for one for weeks
-    try:
-        cls = registry().get(payload.job_class)
-        attempt = Attempt(payload, payload.queue, clock.monotonic())
-        cls.for_attempt(attempt).on_exhausted(error)
-    except UnknownJob:
-        logger.error(
-            "%s killed its workers, and its class is not known here", printable(payload.job_class)
-        )
-    except BaseException:
-        logger.exception("jid=%s: on_exhausted failed", printable(payload.jid))
-    announce(job_died, cls, payload, error=error)
-    close_old_connections()
+        return ExitCode.OK
 
 
 def run_child(
@@ -307,14 +288,17 @@ def run_child(
     identity: str,
     control: int,
     report: int,
+    vitals: Vitals | None = None,
 ) -> int:
     """Run a worker process that was just forked, and return its exit code."""
-    connections.close_all()
+    options, routing = with_routing(options)
+    databases.ready_pools(options.concurrency + options.async_concurrency)
+    log.identify(identity)
     try:
-        code = Launcher(store, settings, options, identity, control, report).run()
+        code = Launcher(store, settings, options, identity, control, report, vitals, routing).run()
     except (BootError, StoreError) as error:
         logger.error("the worker cannot start: %s", error)
-        return EXIT_UNREACHABLE if isinstance(error, StoreUnavailable) else EXIT_FAULT
+        return ExitCode.UNREACHABLE if isinstance(error, StoreUnavailable) else ExitCode.FAULT
     with contextlib.suppress(BrokenPipeError):  # the supervisor was killed
         os.write(report, DONE)
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 from django_jobqueue.exceptions import BootError, InvalidQueueName
 from django_jobqueue.payload import check_queue_name
+
+logger = logging.getLogger("django_jobqueue.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,29 @@ class QueueOrder:
             raise BootError("no queue to work on: give --queue NAME")
         return cls(weights, strict)
 
+    def without(self, excluded: Sequence[str]) -> QueueOrder:
+        """
+        Return the order without some queues: names, or comma lists of names.
+
+        One that is not here is told in the log: a slip would have it worked on.
+
+        Raises: BootError when nothing is left, or for what is no name.
+        """
+        weights = dict(self.weights)
+        for name in (part.strip() for entry in excluded for part in entry.split(",")):
+            try:
+                check_queue_name(name)
+            except InvalidQueueName as error:
+                raise BootError(f"--exclude-queue {name!r}: {error}") from None
+            if name not in self.weights:
+                logger.warning(
+                    "--exclude-queue %r: it is none of the queues %s", name, ", ".join(self.names)
+                )
+            weights.pop(name, None)
+        if not weights:
+            raise BootError("--exclude-queue leaves no queue to work on")
+        return QueueOrder(weights, self.strict)
+
     @property
     def names(self) -> list[str]:
         """All queues, in the order given."""
@@ -72,7 +98,11 @@ class QueueOrder:
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """The flags of one ``runjobs``. Durations in seconds."""
+    """
+    The flags of one ``runjobs``. Durations in seconds, ``max_memory`` in MB; None: no limit.
+
+    With an ``async_concurrency`` of 0 there is no event loop.
+    """
 
     queues: QueueOrder
     concurrency: int = 10
@@ -81,11 +111,23 @@ class WorkerOptions:
     burst: bool = False
     lease: float = 60.0
     ack_each: bool = False
+    max_jobs: int | None = None
+    max_memory: float | None = None
+    remote_signals: bool = True
+    async_concurrency: int = 0
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:
             raise BootError(f"--concurrency {self.concurrency}: it is a number from 1 on")
+        if self.async_concurrency < 0:
+            raise BootError(
+                f"--async-concurrency {self.async_concurrency}: it is a number from 0 on"
+            )
         if self.processes < 1:
             raise BootError(f"--processes {self.processes}: it is a number from 1 on")
         if not self.timeout >= 0:
             raise BootError(f"--timeout {self.timeout}: it is a number of seconds from 0 on")
+        if self.max_jobs is not None and self.max_jobs < 1:
+            raise BootError(f"--max-jobs {self.max_jobs}: it is a number from 1 on")
+        if self.max_memory is not None and not self.max_memory > 0:
+            raise BootError(f"--max-memory {self.max_memory}: it is a number of MB above 0")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -38,13 +39,18 @@ class SignalPipe:
     def read(self) -> list[int]:
         """Return the signals that came since the last call, in order."""
         try:
-            return list(os.read(self.descriptor, 1024))
+            return [number for number in os.read(self.descriptor, 1024) if number]
         except BlockingIOError:
             return []
 
     def send(self, number: int) -> None:
         """Act as if this signal had come. May be called from any thread."""
         os.write(self._write, bytes([number]))
+
+    def wake(self) -> None:
+        """End a wait for the descriptor, with no signal. May be called from any thread."""
+        with contextlib.suppress(BlockingIOError):  # so full that nobody can be waiting
+            os.write(self._write, b"\0")
 
     def close(self) -> None:
         """Let go of the signals: a forked child collects its own. Idempotent."""

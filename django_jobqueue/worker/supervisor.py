@@ -10,31 +10,22 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from django.db import connections
-
-from django_jobqueue import clock
+from django_jobqueue import clock, databases
 from django_jobqueue.exceptions import StoreError
-from django_jobqueue.scheduling.recovery import CrashPolicy, take_back
-from django_jobqueue.service import Backoff, Outage
+from django_jobqueue.scheduling.recovery import CrashPolicy
+from django_jobqueue.service import Outage
 from django_jobqueue.store.store import Store
 from django_jobqueue.worker.boot import make_identity, new_nonce
+from django_jobqueue.worker.deaths import Deaths
+from django_jobqueue.worker.exit_codes import ExitCode
 from django_jobqueue.worker.heartbeat import beat_interval
-from django_jobqueue.worker.launcher import (
-    DONE,
-    DUMP,
-    EXIT_FAULT,
-    EXIT_LEFT,
-    EXIT_OK,
-    EXIT_UNREACHABLE,
-    HURRY,
-    QUIET,
-    READY,
-    STOP,
-)
 from django_jobqueue.worker.options import WorkerOptions
+from django_jobqueue.worker.orders import HURRY, QUIET, STOP, Orders
 from django_jobqueue.worker.os_signals import SignalPipe
+from django_jobqueue.worker.probes import Probes
+from django_jobqueue.worker.slot import Slot
+from django_jobqueue.worker.vitals import State
 
 logger = logging.getLogger("django_jobqueue.worker")
 
@@ -55,41 +46,19 @@ ROUND = 0.25
 ChildMain = Callable[[str, int, int], int]
 
 
-@dataclass(slots=True)
-class _Slot:
-    """The place of one child: the present one, or when to start the next. Times are monotonic."""
-
-    pid: int = 0
-    identity: str = ""
-    control: int = -1
-    report: int = -1
-    born: float = 0.0
-    ready: bool = False
-    was_ready: bool = False
-    done: bool = False
-    stopped: bool = False
-    finished: bool = False
-    start_at: float = 0.0
-    failures: int = 0
-
-
-@dataclass(slots=True)
-class _Deaths:
-    """Identities of dead children whose claims are not taken back yet."""
-
-    identities: list[str] = field(default_factory=list)
-    retry_at: float = 0.0
-    backoff: Backoff = field(default_factory=Backoff)
-
-
 class Supervisor:
     """
     Starts children, beats for them, takes back what a dead one held, and starts another.
 
     A child that ends without having said so has crashed, whatever its exit
     code: a job may have called ``os._exit(0)``. Its claims are free as soon as
-    it is reaped. Signals: TERM, INT and HUP stop gracefully, a second one at
-    once; TSTP and USR1 quiet; TTIN has every child log its stacks.
+    it is reaped. One that reached a limit is replaced when it has stopped in good
+    order, one at a time. One that was told to stop by itself, by a signal or from
+    afar, is not replaced. Signals: TERM, INT and HUP stop gracefully, a second
+    one at once; TSTP and USR1 quiet; TTIN has every child log its stacks.
+
+    ``superior`` is where orders come from beside signals, as bytes on a pipe:
+    at its end whoever gave them is gone, and the supervisor stops. -1 for none.
     """
 
     def __init__(
@@ -99,43 +68,50 @@ class Supervisor:
         policy: CrashPolicy,
         child_main: ChildMain,
         each_round: Callable[[], None] | None = None,
+        *,
+        probes: Probes | None = None,
+        superior: int = -1,
     ) -> None:
         self._store = store
         self._options = options
-        self._policy = policy
         self._child_main = child_main
         self._each_round = each_round
-        self._slots = [_Slot() for _ in range(options.processes)]
-        self._deaths = _Deaths()
+        self._probes = probes
+        self._slots = [Slot(number) for number in range(1, options.processes + 1)]
         self._outage = Outage()
+        self._deaths = Deaths(store, policy, self._outage)
         self._signals = SignalPipe(
             [
                 signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTSTP, signal.SIGUSR1,
                 signal.SIGTTIN, signal.SIGCHLD,
             ]
         )  # fmt: skip
+        self._orders = Orders(self._signals, superior, "reloader")
         self._stopping_since: float | None = None
         self._quiet = False
         self._next_beat = 0.0
-        self._code = EXIT_OK
+        self._code: int = ExitCode.OK
 
     def wait(self, seconds: float) -> bool:
         """Sleep, while nothing runs yet; return True when a signal asks to stop."""
         deadline = clock.monotonic() + seconds
         while (left := deadline - clock.monotonic()) > 0 and self._stopping_since is None:
-            select.select([self._signals.descriptor], [], [], left)
-            self._take_signals()
+            self._show(State.ABSENT)
+            select.select(self._orders.descriptors, [], [], left)
+            self._take_orders()
         return self._stopping_since is not None
 
     def run(self) -> int:
         """Supervise until all children have ended for good; return the exit code."""
         while True:
-            self._take_signals()
+            self._take_orders()
             self._start_due()
             self._hear_children()
             self._reap()
+            self._retire()
+            self._show(self._state())
             self._beat()
-            self._settle_deaths()
+            self._deaths.settle()
             self._kill_late()
             if self._each_round is not None:
                 self._each_round()
@@ -151,40 +127,50 @@ class Supervisor:
             if self._waits(slot) and now >= slot.start_at:
                 self._start(slot)
 
-    def _waits(self, slot: _Slot) -> bool:
+    def _waits(self, slot: Slot) -> bool:
         """Whether a child is to be started in this slot, now or later."""
         if slot.pid or slot.finished or self._stopping_since is not None:
             return False
         # A new child of a quiet worker would have nothing to do, and not know it.
         return not self._quiet
 
-    def _start(self, slot: _Slot) -> None:
-        connections.close_all()
+    def _start(self, slot: Slot) -> None:
+        databases.close_for_fork()
         _flush()
         control_in, control_out = os.pipe()
         report_in, report_out = os.pipe()
         nonce = new_nonce()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # too many processes: that may pass, and the others go on
+            for end in (control_in, control_out, report_in, report_out):
+                os.close(end)
+            delay = self._postpone(slot)
+            logger.error("a worker cannot be started: %s; tried again in %.1f s", error, delay)
+            return
         if pid == 0:
             # The supervisor's ends of all pipes are not a child's business: with one
             # left open here, neither it nor a sibling would notice the supervisor's death.
-            siblings = [end for other in self._slots for end in (other.control, other.report)]
-            theirs = [end for end in (control_out, report_in, *siblings) if end >= 0]
+            theirs = [control_out, report_in, *self._own_ends()]
+            if self._probes is not None:
+                theirs += self._probes.ends()
+                self._probes.vitals.row = slot.number
             self._become_child(make_identity(os.getpid(), nonce), control_in, report_out, theirs)
         os.close(control_in)
         os.close(report_out)
         os.set_blocking(report_in, False)
-        slot.pid = pid
-        slot.identity = make_identity(pid, nonce)
-        slot.control, slot.report = control_out, report_in
-        slot.born = clock.monotonic()
-        slot.ready = slot.done = slot.stopped = False
+        slot.open(pid, make_identity(pid, nonce), control_out, report_in, clock.monotonic())
+
+    def _own_ends(self) -> list[int]:
+        """Return what no fork of ours may keep open, beside its own pipes."""
+        ends = [end for slot in self._slots for end in slot.ends()]
+        return ends if self._orders.pipe < 0 else [*ends, self._orders.pipe]
 
     def _become_child(
         self, identity: str, control: int, report: int, not_ours: Sequence[int]
     ) -> None:
         """Never returns: the child must not run the parent's code after its own."""
-        code = EXIT_FAULT
+        code: int = ExitCode.FAULT
         try:
             self._signals.close()
             for descriptor in not_ours:
@@ -199,18 +185,7 @@ class Supervisor:
 
     def _hear_children(self) -> None:
         for slot in self._slots:
-            self._hear(slot)
-
-    def _hear(self, slot: _Slot) -> None:
-        if slot.report < 0:
-            return
-        try:
-            said = os.read(slot.report, 64)
-        except BlockingIOError:
-            return
-        slot.ready |= READY in said
-        slot.was_ready |= slot.ready
-        slot.done |= DONE in said
+            slot.hear()
 
     def _reap(self) -> None:
         for slot in self._slots:
@@ -226,38 +201,73 @@ class Supervisor:
                 else:
                     self._bury(slot, status)
 
-    def _bury(self, slot: _Slot, status: int) -> None:
+    def _bury(self, slot: Slot, status: int) -> None:
         """Note a child's death, and decide whether and when it is replaced."""
-        self._hear(slot)
+        slot.hear()
         code = os.waitstatus_to_exitcode(status)
-        now = clock.monotonic()
-        pid, slot.pid = slot.pid, 0
-        os.close(slot.control)
-        os.close(slot.report)
-        slot.control = slot.report = -1
+        pid = slot.pid
+        slot.close()
         if slot.done:
-            slot.finished = True
-            if code == EXIT_LEFT:
-                self._code = EXIT_LEFT
+            self._let_go(slot, pid, code)
             return
+        slot.retiring = False
         self._deaths.identities.append(slot.identity)
         how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         # One that worked before, or only missed Redis, will work again.
-        is_hopeless = not slot.was_ready and code > 0 and code != EXIT_UNREACHABLE
+        is_hopeless = not slot.was_ready and code > 0 and code != ExitCode.UNREACHABLE
         if is_hopeless and self._stopping_since is None:
             logger.error("worker %d could not start (%s); giving up", pid, how)
             self._code = code
             slot.finished = True
             self._order_stop()
+            self._orders.signalled = True  # whoever still gives one is in a hurry
             return
-        slot.failures = 1 if now - slot.born > PROVED else slot.failures + 1
-        delay = min(RESTART_MAX, RESTART_MIN * 2 ** (slot.failures - 1))
-        slot.start_at = now + delay * random.uniform(1.0, 1.2)
+        if clock.monotonic() - slot.born > PROVED:
+            slot.failures = 0
+        delay = self._postpone(slot)
         if self._stopping_since is not None:
             slot.finished = True
             logger.error("worker %d died while stopping: %s", pid, how)
         else:
             logger.error("worker %d died: %s; another one starts in %.1f s", pid, how, delay)
+
+    def _postpone(self, slot: Slot) -> float:
+        """Let the next start in this slot wait, the longer the more have failed; return seconds."""
+        slot.failures += 1
+        delay = min(RESTART_MAX, RESTART_MIN * 2.0 ** (slot.failures - 1))
+        slot.start_at = clock.monotonic() + delay * random.uniform(1.0, 1.2)
+        return delay
+
+    def _let_go(self, slot: Slot, pid: int, code: int) -> None:
+        """Note a child that ended in good order: after a limit another comes, and else none."""
+        if slot.retiring and self._stopping_since is None:
+            slot.start_at = 0.0
+            if code == ExitCode.LEFT:
+                # It could not say goodbye: what it left need not wait for its lease.
+                self._deaths.identities.append(slot.identity)
+            return
+        slot.finished = True
+        if code == ExitCode.LEFT:
+            self._code = ExitCode.LEFT
+        if self._stopping_since is None and not self._options.burst:
+            logger.info("worker %d was stopped by itself; none takes its place", pid)
+
+    def _retire(self) -> None:
+        """
+        Have the next child that reached a limit stop, when the last one is replaced.
+
+        In an outage it could not deliver its results; in a quiet worker nobody
+        would take its place.
+        """
+        if self._quiet or self._stopping_since is not None or self._outage.since is not None:
+            return
+        if any(slot.retiring for slot in self._slots):
+            return
+        worn = next((slot for slot in self._slots if slot.worn and slot.pid), None)
+        if worn is not None:
+            worn.retiring = True
+            worn.told_at = clock.monotonic()
+            worn.tell(STOP)
 
     # Redis --------------------------------------------------------------------------
 
@@ -275,62 +285,45 @@ class Supervisor:
         except StoreError as error:
             self._outage.began(error, "beat")
 
-    def _settle_deaths(self) -> None:
-        """Declare reaped children dead and take back what they held."""
-        deaths = self._deaths
-        if not deaths.identities or clock.monotonic() < deaths.retry_at:
-            return
-        try:
-            while deaths.identities:
-                identity = deaths.identities[0]
-                self._store.claims.declare_dead(identity)
-                take_back(self._store.claims, identity, self._policy)
-                self._store.processes.forget(identity)
-                deaths.identities.pop(0)
-            deaths.backoff.reset()
-            self._outage.ended("deaths")
-        except StoreError as error:
-            self._outage.began(error, "deaths")
-            deaths.retry_at = clock.monotonic() + deaths.backoff.next()
-
     # Orders -------------------------------------------------------------------------
 
-    def _take_signals(self) -> None:
-        for number in self._signals.read():
-            if number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                if self._stopping_since is None:
-                    self._order_stop()
-                else:
-                    logger.warning("second signal: stopping at once")
-                    self._tell(HURRY)
-            elif number in (signal.SIGTSTP, signal.SIGUSR1):
-                self._quiet = True
-                self._tell(QUIET)
-            elif number == signal.SIGTTIN:
-                self._tell(DUMP)
+    def _take_orders(self) -> None:
+        for order in self._orders.take():
+            self._obey(order)
+
+    def _obey(self, order: bytes) -> None:
+        if order == STOP:
+            if self._stopping_since is None:
+                self._order_stop()
+            return
+        if order == HURRY:
+            if self._stopping_since is None:
+                self._order_stop()
+            logger.warning("second signal: stopping at once")
+        elif order == QUIET:
+            self._quiet = True
+        self._tell(order)
 
     def _order_stop(self) -> None:
         self._stopping_since = clock.monotonic()
         logger.info("stopping")
+        for slot in self._slots:
+            slot.told_at = slot.told_at or self._stopping_since
         self._tell(STOP)
 
     def _tell(self, order: bytes) -> None:
         for slot in self._slots:
-            if slot.control >= 0:
-                # A child that died a moment ago is about to be reaped.
-                with contextlib.suppress(BrokenPipeError):
-                    os.write(slot.control, order)
+            slot.tell(order)
 
     def _kill_late(self) -> None:
         """Kill children that did not stop in time: stuck in C code, or frozen."""
-        since = self._stopping_since
-        if since is None or clock.monotonic() - since < self._options.timeout + PATIENCE:
-            return
+        latest = clock.monotonic() - self._options.timeout - PATIENCE
         for slot in self._slots:
-            if slot.pid and not slot.finished:
+            if slot.pid and slot.told_at and slot.told_at <= latest:
                 logger.error("worker %d does not stop; killing it", slot.pid)
                 os.kill(slot.pid, signal.SIGKILL)
-                self._code = self._code or EXIT_LEFT
+                if self._stopping_since is not None:
+                    self._code = self._code or ExitCode.LEFT
 
     def _is_over(self) -> bool:
         if any(slot.pid for slot in self._slots):
@@ -340,15 +333,15 @@ class Supervisor:
     def _finish(self) -> int:
         deadline = clock.monotonic() + 2.0
         while self._deaths.identities and clock.monotonic() < deadline:
-            self._settle_deaths()
+            self._deaths.settle()
             select.select([], [], [], 0.1)
         if self._deaths.identities:
             logger.error("%d dead worker(s) are left to recovery", len(self._deaths.identities))
-            self._code = self._code or EXIT_LEFT
+            self._code = self._code or ExitCode.LEFT
         return self._code
 
     def _pause(self) -> None:
-        watched = [self._signals.descriptor]
+        watched = self._orders.descriptors
         watched += [s.report for s in self._slots if s.report >= 0 and not s.done]
         hurry = self._each_round or self._stopping_since or self._deaths.identities
         timeout = ROUND if hurry else 1.0
@@ -357,6 +350,23 @@ class Supervisor:
             if self._waits(slot):
                 timeout = min(timeout, max(0.0, slot.start_at - now))
         select.select(watched, [], [], timeout)
+
+    # Probes -------------------------------------------------------------------------
+
+    def _state(self) -> State:
+        if self._stopping_since is not None:
+            return State.STOPPING
+        return State.QUIET if self._quiet else State.WORKING
+
+    def _show(self, state: State) -> None:
+        """Show the probes that the supervisor turns, and which children are not there."""
+        if self._probes is None:
+            return
+        for slot in self._slots:
+            if not slot.pid:
+                gone = State.FINISHED if slot.finished else State.ABSENT
+                self._probes.vitals.reset(slot.number, gone)
+        self._probes.keep(state, self._own_ends())
 
 
 def _signal_name(number: int) -> str:

@@ -41,7 +41,13 @@ class Worker:
         self.killed = False
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(settings.BASE_DIR / "manage.py"), "runjobs", *arguments],
+                [
+                    sys.executable,
+                    str(settings.BASE_DIR / "manage.py"),
+                    "runjobs",
+                    "--no-reload",
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -19,6 +19,7 @@ from django_jobqueue.payload import Payload, new_jid, stamp
 from django_jobqueue.store.store import Store
 from tests.support.journal import Journal
 from tests.support.polling import wait_until
+from tests.support.prefixes import new_prefix
 from tests.support.processes import Process, RunJobs
 from tests.support.server import RedisServer
 
@@ -48,15 +49,17 @@ class Site:
     """
     Workers, their jobs and their Redis keys.
 
-    ``url`` is where the workers find Redis, when not where the test does: a proxy's.
+    ``url`` is where the workers find Redis, when not where the test does: a proxy's;
+    ``prefix`` is one of its own that nobody else has.
     A context manager: at its end every worker is killed.
     """
 
-    def __init__(self, server: RedisServer, directory: Path, *, url: str | None = None) -> None:
+    def __init__(
+        self, server: RedisServer, directory: Path, *, url: str | None = None, prefix: str = ""
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.server = server
-        # Not from ``random``: pytest-randomly gives every test the same seed.
-        self.prefix = f"t{secrets.token_hex(4)}:"
+        self.prefix = prefix or new_prefix()
         self.store = Store(server.url, prefix=self.prefix, timeout=10)
         self.keys = self.store.keys
         self.redis = server.client()

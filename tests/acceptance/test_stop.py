@@ -202,7 +202,7 @@ def test_stopping_at_random_moments_repeats_nothing(site: Site) -> None:
 def test_jobs_whose_claim_is_on_its_way_at_a_stop_are_given_back_and_not_run(
     redis_server: RedisServer, make_site: MakeSite
 ) -> None:
-    with TcpProxy(redis_server.url) as proxy:
+    with TcpProxy(redis_server.node_url) as proxy:
         site = make_site(redis_server, url=proxy.url)
         jobs = [site.push(SleepJob, f"job{number}", 0.01) for number in range(30)]
         proxy.delay(0.1)

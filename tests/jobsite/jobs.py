@@ -139,6 +139,18 @@ class SpinJob(Job):
                 pass
 
 
+class LeakJob(Job):
+    """Keep so many megabytes for as long as the process lives."""
+
+    def perform(self, ident: str, megabytes: int) -> None:
+        with journal().running(self.jid, ident):
+            LEAKED.append(b"x" * (megabytes * 1024 * 1024))
+
+
+#: What LeakJob keeps.
+LEAKED: list[bytes] = []
+
+
 class GilJob(Job):
     """Sleep ``seconds`` (whole) in C and hold the GIL: no other thread gets a turn."""
 
@@ -193,6 +205,16 @@ class BreakConnectionJob(Job):
         with journal().running(self.jid, ident):
             connection.ensure_connection()
             connection.connection.close()
+
+
+class QueryWaitJob(Job):
+    """Ask the database, and keep the thread until the test creates the file ``path``."""
+
+    def perform(self, ident: str, path: str) -> None:
+        with journal().running(self.jid, ident), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            while not os.path.exists(path):
+                time.sleep(0.01)
 
 
 class QueryJob(Job):

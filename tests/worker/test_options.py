@@ -99,6 +99,7 @@ def test_queues_of_one_weight_come_first_equally_often() -> None:
     [
         ({"concurrency": 0}, "--concurrency 0: it is a number from 1 on"),
         ({"concurrency": -1}, "--concurrency -1"),
+        ({"async_concurrency": -1}, "--async-concurrency -1: it is a number from 0 on"),
         ({"processes": 0}, "--processes 0: it is a number from 1 on"),
         ({"timeout": -0.1}, "--timeout -0.1: it is a number of seconds from 0 on"),
         ({"timeout": float("nan")}, "--timeout nan"),

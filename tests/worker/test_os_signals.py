@@ -56,6 +56,16 @@ def test_any_thread_may_act_as_if_a_signal_had_come(pipe: SignalPipe) -> None:
     assert pipe.read() == [signal.SIGTERM]
 
 
+def test_a_wait_can_be_ended_without_a_signal(pipe: SignalPipe) -> None:
+    pipe.wake()
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert select.select([pipe.descriptor], [], [], 10)[0]
+    assert pipe.read() == [signal.SIGUSR1]
+    for _ in range(100_000):  # more than a pipe holds
+        pipe.wake()
+    assert pipe.read() == []
+
+
 def test_more_signals_than_a_pipe_holds_do_no_harm(pipe: SignalPipe) -> None:
     for _ in range(2_000):
         os.kill(os.getpid(), signal.SIGUSR1)

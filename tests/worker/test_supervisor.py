@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -18,9 +19,11 @@ from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.scheduling.recovery import CrashPolicy
 from django_jobqueue.store.claims import Claims
 from django_jobqueue.worker import supervisor as room
-from django_jobqueue.worker.launcher import DONE, DUMP, HURRY, QUIET, READY, STOP
 from django_jobqueue.worker.options import QueueOrder, WorkerOptions
+from django_jobqueue.worker.orders import DONE, DUMP, HURRY, QUIET, READY, STOP, WORN
+from django_jobqueue.worker.probes import ProbeOptions, Probes
 from django_jobqueue.worker.supervisor import Supervisor
+from django_jobqueue.worker.vitals import State
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import freeze
 from tests.support.inside import Inside
@@ -52,7 +55,15 @@ def good(identity: str, control: int, report: int) -> int:
 class Rig:
     """A supervisor whose rounds the test looks into."""
 
-    def __init__(self, child: Child, processes: int = 1, **options: Any) -> None:
+    def __init__(
+        self,
+        child: Child,
+        processes: int = 1,
+        *,
+        probes: Probes | None = None,
+        superior: int = -1,
+        **options: Any,
+    ) -> None:
         self.rounds = 0
         self.acts: list[Callable[[], bool]] = []
         self.supervisor = Supervisor(
@@ -61,6 +72,8 @@ class Rig:
             CrashPolicy(),
             child,
             self._each_round,
+            probes=probes,
+            superior=superior,
         )
 
     @property
@@ -133,6 +146,8 @@ def make_rig(
                 if end >= 0:
                     os.close(end)
         rig.supervisor._signals.close()
+        if rig.supervisor._orders.pipe >= 0:
+            os.close(rig.supervisor._orders.pipe)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -309,6 +324,27 @@ def test_replacements_come_ever_more_slowly_until_one_has_proved_itself(
         assert expected <= delay_after(lived=5) <= expected * 1.2
     assert 1 <= delay_after(lived=60) <= 1.2
     assert 2 <= delay_after(lived=5) <= 2.4
+
+
+def test_where_no_process_is_to_be_had_the_others_go_on_and_it_is_tried_again(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fork, calls = os.fork, []
+
+    def scarce() -> int:
+        ends = [os.path.realpath(end) for end in Path("/proc/self/fd").iterdir()]
+        calls.append(sum("pipe:" in end for end in ends))
+        if len(calls) in (2, 3):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", scarce)
+    rig = make_rig(processes=2)
+    rig.when(rig.all_ready, rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+    assert caplog.text.count("a worker cannot be started: [Errno 11] Resource") == 2
+    assert len(calls) == 4
+    assert calls[3] <= calls[1]  # no pipe is left open
 
 
 def test_a_child_that_dies_while_stopping_is_not_replaced(
@@ -505,3 +541,258 @@ def test_a_stop_before_the_first_child_starts_none(make_rig: MakeRig) -> None:
     assert rig.run() == 0
     assert rig.pids == []
     assert all(not slot.born for slot in rig.slots)
+
+
+# Limits -----------------------------------------------------------------------
+
+
+def count_starts(directory: Path) -> int:
+    """Return how many children have started."""
+    return len(list(directory.iterdir()))
+
+
+def worn_at_once(directory: Path, *, code: int = 0) -> Child:
+    """Return a child that asks to be replaced, if it is one of the first ``2``."""
+
+    def run(identity: str, control: int, report: int) -> int:
+        (directory / str(os.getpid())).touch()
+        if count_starts(directory) <= 2:
+            if code:
+                claim_a_job(identity)
+            os.write(report, READY + WORN)
+            assert os.read(control, 1) == STOP
+            os.write(report, DONE)
+            return code
+        return good(identity, control, report)
+
+    return run
+
+
+def test_a_child_that_reached_a_limit_is_replaced_and_has_not_failed(
+    make_rig: MakeRig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(room, "RESTART_MIN", 600.0)  # nobody waits for that
+    rig = make_rig(worn_at_once(tmp_path))
+    rig.when(lambda: rig.all_ready() and count_starts(tmp_path) == 3, rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+    assert rig.slots[0].failures == 0
+    assert "died" not in caplog.text
+    assert store().claims.leases() == {}
+
+
+def test_what_it_could_not_deliver_is_taken_back_at_once(
+    make_rig: MakeRig, inside: Inside, tmp_path: Path
+) -> None:
+    push()
+    rig = make_rig(worn_at_once(tmp_path, code=3))
+    rig.when(lambda: count_starts(tmp_path) == 3 and rig.all_ready(), lambda: None)
+    rig.when(lambda: len(inside.jobs()) == 1, rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+
+
+def test_children_that_reach_a_limit_together_go_one_by_one(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    def once(identity: str, control: int, report: int) -> int:
+        (tmp_path / str(os.getpid())).touch()
+        os.write(report, READY + WORN if count_starts(tmp_path) <= 3 else READY)
+        assert os.read(control, 1) in (STOP, HURRY)
+        os.write(report, DONE)
+        return 0
+
+    rig = make_rig(once, processes=3)
+    going: list[int] = []
+
+    def look() -> bool:
+        going.append(sum(slot.retiring for slot in rig.slots))
+        return count_starts(tmp_path) == 6 and rig.all_ready()
+
+    rig.when(look, rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+    assert max(going) == 1
+
+
+def test_no_child_goes_for_a_limit_while_the_worker_is_quiet_or_redis_is_away(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    heard = tmp_path / "heard"
+
+    def worn(identity: str, control: int, report: int) -> int:
+        os.write(report, READY + WORN)
+        got = b""
+        while not got.endswith(STOP):
+            got += os.read(control, 1)
+            heard.write_bytes(got)
+        os.write(report, DONE)
+        return 0
+
+    rig = make_rig(worn)
+    rig.supervisor._outage.began(StoreUnavailable("gone"), "somebody")
+    rounds: list[int] = []
+    retiring: list[bool] = []
+    rig.when(lambda: rig.slots[0].worn, lambda: rounds.append(rig.rounds))
+    rig.when(lambda: rig.rounds >= rounds[0] + 3, rig.send(signal.SIGTSTP))
+    rig.when(lambda: heard.exists(), lambda: rig.supervisor._outage.ended("somebody"))
+    rig.when(lambda: True, lambda: rounds.append(rig.rounds))
+    rig.when(lambda: rig.rounds >= rounds[1] + 3, lambda: retiring.append(rig.slots[0].retiring))
+    rig.when(lambda: True, rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+    assert retiring == [False]
+    assert heard.read_bytes() == QUIET + STOP
+
+
+def test_one_that_does_not_go_is_killed_and_replaced(
+    make_rig: MakeRig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(room, "PATIENCE", 0.05)
+
+    def deaf(identity: str, control: int, report: int) -> int:
+        (tmp_path / str(os.getpid())).touch()
+        if count_starts(tmp_path) == 1:
+            os.write(report, READY + WORN)
+            while True:
+                time.sleep(60)
+        return good(identity, control, report)
+
+    rig = make_rig(deaf, timeout=0.0)
+    rig.when(lambda: count_starts(tmp_path) == 2 and rig.all_ready(), rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+    assert "does not stop; killing it" in caplog.text
+    assert "died: signal SIGKILL; another one starts" in caplog.text
+
+
+# Stopped by somebody else -----------------------------------------------------
+
+
+def test_a_child_that_was_told_to_stop_from_afar_is_not_replaced_and_the_others_go_on(
+    make_rig: MakeRig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "django_jobqueue")
+
+    def one_stops(identity: str, control: int, report: int) -> int:
+        if not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            os.write(report, READY + DONE)
+            return 0
+        return good(identity, control, report)
+
+    rig = make_rig(one_stops, processes=2)
+    rig.when(lambda: any(slot.finished for slot in rig.slots), lambda: None)
+    rounds: list[int] = []
+    rig.when(lambda: len(rig.pids) == 1, lambda: rounds.append(rig.rounds))
+    rig.when(lambda: rig.rounds >= rounds[0] + 3 and len(rig.pids) == 1, rig.send(signal.SIGTERM))
+    assert rig.run() == 0
+    assert caplog.text.count("was stopped by itself; none takes its place") == 1
+
+
+# A superior -------------------------------------------------------------------
+
+
+class Superior:
+    """The reloader's end of a pipe; ``out`` is the supervisor's, who is given it for good."""
+
+    def __init__(self) -> None:
+        self.out, into = os.pipe()
+        os.set_blocking(self.out, False)
+        self.into = open(into, "wb", buffering=0)  # noqa: SIM115 - the fixture closes it
+
+    def order(self, what: bytes) -> Callable[[], Any]:
+        """Return what gives an order."""
+        return lambda: self.into.write(what)
+
+
+@pytest.fixture
+def superior() -> Iterator[Superior]:
+    """Somebody who gives orders."""
+    made = Superior()
+    yield made
+    made.into.close()
+
+
+def test_orders_of_a_superior_are_like_signals_and_a_signal_beside_one_counts_once(
+    make_rig: MakeRig, superior: Superior, tmp_path: Path
+) -> None:
+    heard = tmp_path / "heard"
+
+    def listening(identity: str, control: int, report: int) -> int:
+        os.write(report, READY)
+        got = b""
+        while not got.endswith(HURRY):
+            got += os.read(control, 1)
+            heard.write_bytes(got)
+        os.write(report, DONE)
+        return 0
+
+    def have_heard(orders: bytes) -> Callable[[], bool]:
+        return lambda: heard.exists() and heard.read_bytes() == orders
+
+    rig = make_rig(listening, superior=superior.out)
+    rig.when(rig.all_ready, superior.order(DUMP))
+    rig.when(have_heard(DUMP), superior.order(STOP))
+    rig.when(have_heard(DUMP + STOP), rig.send(signal.SIGINT))
+    rig.when(lambda: rig.supervisor._orders.signalled, superior.order(STOP))
+    rig.when(lambda: True, lambda: None)
+    rig.when(have_heard(DUMP + STOP), superior.order(HURRY))
+    assert rig.run() == 0
+    assert heard.read_bytes() == DUMP + STOP + HURRY
+
+
+def test_the_end_of_a_superior_is_a_stop(
+    make_rig: MakeRig, superior: Superior, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stranger(identity: str, control: int, report: int) -> int:
+        superior.into.close()  # a child of the reloader would not have it
+        return good(identity, control, report)
+
+    rig = make_rig(stranger, superior=superior.out)
+    rig.when(rig.all_ready, superior.into.close)
+    assert rig.run() == 0
+    assert "the reloader is gone; stopping" in caplog.text
+
+
+def test_an_order_to_stop_ends_the_wait_for_redis(make_rig: MakeRig, superior: Superior) -> None:
+    rig = make_rig(superior=superior.out)
+    superior.into.write(STOP)
+    assert rig.supervisor.wait(600) is True
+
+
+# Probes -----------------------------------------------------------------------
+
+
+def test_the_probes_see_what_the_supervisor_does_and_who_is_there(
+    make_rig: MakeRig, tmp_path: Path
+) -> None:
+    probes = Probes(ProbeOptions(ready_file=str(tmp_path / "ready")), children=2, lease=LEASE)
+    vitals = probes.vitals
+    seen: list[list[State]] = []
+
+    def showing(identity: str, control: int, report: int) -> int:
+        vitals.show(State.WORKING, time.monotonic(), turned_at=0, served_at=0)
+        return good(identity, control, report)
+
+    def look() -> None:
+        seen.append([vitals.read(row).state for row in range(3)])
+
+    try:
+        rig = make_rig(showing, processes=2, probes=probes)
+        assert rig.supervisor.wait(0.01) is False
+        look()
+        rig.when(rig.all_ready, lambda: None)
+        rig.when(lambda: True, look)
+        rig.when(lambda: True, lambda: os.kill(rig.slots[0].pid, signal.SIGKILL))
+        rig.when(lambda: not rig.slots[0].pid, look)
+        rig.when(rig.all_ready, rig.send(signal.SIGTSTP))
+        rig.when(lambda: vitals.read(0).state is State.QUIET, rig.send(signal.SIGTERM))
+        rig.when(lambda: vitals.read(0).state is State.STOPPING, lambda: None)
+        assert rig.run() == 0
+        assert rig.acts == []
+    finally:
+        probes.close()
+    working, absent = State.WORKING, State.ABSENT
+    assert seen == [[absent] * 3, [working] * 3, [working, absent, working]]
