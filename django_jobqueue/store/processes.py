@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from django_jobqueue.exceptions import StoreRefused
 from django_jobqueue.store.keys import Keys
-from django_jobqueue.store.link import Link
+from django_jobqueue.store.link import Command, Link, scored
 
 #: Seconds for which the record of a process outlives its last beat.
 RECORD_TTL = 60
+
+#: Seconds for which a signal waits for its process, as in Sidekiq.
+SIGNAL_TTL = 60
+
+#: Processes, and leases, that are read in one round trip.
+PAGE = 100
+
+#: The fields of a record.
+FIELDS = ("info", "concurrency", "busy", "beat", "rtt_us", "quiet", "rss")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """
+    What a process tells of itself: the fields of its hash as they stand.
+
+    ``lease`` is in seconds from now on the clock of Redis, below 0 when it is over;
+    None for a process that has none, as Sidekiq's.
+    """
+
+    identity: str
+    fields: dict[str, bytes]
+    lease: float | None
 
 
 class Processes:
@@ -50,6 +74,95 @@ class Processes:
         """
         signal: bytes | None = self._link.call("RPOP", self._keys.signals(identity))
         return None if signal is None else signal.decode(errors="replace")
+
+    def signal(self, identity: str, name: str) -> bool:
+        """
+        Send a signal to a process: ``TSTP``, ``TERM`` or ``TTIN``. It takes one with each beat.
+
+        Returns whether the process has a record. One that nobody takes is gone
+        after a minute.
+        """
+        keys = self._keys
+        there, _, _ = self._link.pipeline(
+            [
+                ("EXISTS", keys.process(identity)),
+                ("LPUSH", keys.signals(identity), name),
+                ("EXPIRE", keys.signals(identity), SIGNAL_TTL),
+            ],
+            atomic=True,
+        )
+        return bool(there)
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records of all processes that have one, by identity, read by the hundred."""
+        identities = self.identities()
+        for at in range(0, len(identities), PAGE):
+            yield from self.read(identities[at : at + PAGE])
+
+    def read(self, identities: list[str]) -> list[Record]:
+        """Return the records of these processes, of those that have one, in one round trip."""
+        commands: list[Command] = [("TIME",)]
+        for identity in identities:
+            commands.append(("HMGET", self._keys.process(identity), *FIELDS))
+            commands.append(("ZSCORE", self._keys.leases, identity))
+        replies = iter(self._link.pipeline(commands))
+        seconds, micros = next(replies)
+        now = int(seconds) + int(micros) / 1e6
+        found = []
+        for identity, values, end in zip(identities, replies, replies, strict=True):
+            fields = {
+                name: value for name, value in zip(FIELDS, values, strict=True) if value is not None
+            }
+            if "info" in fields:
+                lease = None if end is None else float(end) / 1000 - now
+                found.append(Record(identity, fields, lease))
+        return found
+
+    def work(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield what all processes run: identity, thread, JSON. Read by the hundred."""
+        identities = self.identities()
+        for at in range(0, len(identities), PAGE):
+            page = identities[at : at + PAGE]
+            replies = self._link.pipeline([("HGETALL", self._keys.work(name)) for name in page])
+            for identity, running in zip(page, replies, strict=True):
+                for thread, facts in running.items():
+                    yield identity, thread.decode(errors="replace"), facts
+
+    def busy(self) -> int:
+        """Return how many jobs all processes run, as each said with its last beat."""
+        identities = self.identities()
+        counts = self._link.pipeline(
+            [("HGET", self._keys.process(name), "busy") for name in identities]
+        )
+        return sum(int(count) for count in counts if count is not None and count.isdigit())
+
+    def leases(self) -> dict[str, float]:
+        """Return all leases by identity, in seconds from now; below 0 they are over."""
+        found: dict[str, float] = {}
+        start = 0
+        while True:
+            (seconds, micros), flat = self._link.pipeline(
+                [
+                    ("TIME",),
+                    ("ZRANGE", self._keys.leases, start, start + PAGE - 1, "WITHSCORES"),
+                ]
+            )
+            now = int(seconds) + int(micros) / 1e6
+            page = scored(flat)
+            found |= {name.decode(errors="replace"): end / 1000 - now for name, end in page}
+            if len(page) < PAGE:
+                return found
+            start += PAGE
+
+    def size(self) -> int:
+        """Return how many processes are on the list, lost ones included."""
+        count: int = self._link.call("SCARD", self._keys.processes)
+        return count
+
+    def leader(self) -> str | None:
+        """Return the identity of the process that promotes due jobs at the moment, if any."""
+        found: bytes | None = self._link.call("GET", self._keys.leader)
+        return None if found is None else found.decode(errors="replace")
 
     def forget(self, identity: str) -> None:
         """Take a process that is known to be dead from the list, with its record."""

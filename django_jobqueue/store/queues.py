@@ -125,12 +125,24 @@ class Queues:
         replies = self._link.pipeline([("LLEN", self._keys.queue(name)) for name in names])
         return dict(zip(names, replies, strict=True))
 
-    def page(self, queue: str, start: int = 0, count: int = 100) -> list[bytes]:
-        """Return up to ``count`` payloads of a queue, the next to run first."""
-        found: list[bytes] = self._link.call(
-            "LRANGE", self._keys.queue(queue), -(start + count), -(start + 1)
-        )
+    def page(
+        self, queue: str, start: int = 0, count: int = 100, *, newest_first: bool = False
+    ) -> list[bytes]:
+        """Return up to ``count`` payloads of a queue, the next to run first or the last pushed."""
+        key = self._keys.queue(queue)
+        if newest_first:
+            newest: list[bytes] = self._link.call("LRANGE", key, start, start + count - 1)
+            return newest
+        found: list[bytes] = self._link.call("LRANGE", key, -(start + count), -(start + 1))
         return found[::-1]
+
+    def look(self, queue: str, start: int, count: int) -> tuple[int, list[bytes]]:
+        """Return the length of a queue and a page of it, the next to run first, from one moment."""
+        key = self._keys.queue(queue)
+        length, found = self._link.pipeline(
+            [("LLEN", key), ("LRANGE", key, -(start + count), -(start + 1))], atomic=True
+        )
+        return length, found[::-1]
 
     def latency(self, queue: str) -> float:
         """
@@ -138,14 +150,7 @@ class Queues:
 
         As Sidekiq counts: from the time that the next job to run was enqueued.
         """
-        for raw in self.page(queue, 0, 1):
-            try:
-                payload = Payload.decode(raw)
-            except InvalidPayload:
-                break  # a worker buries it without delay
-            since = payload.time("enqueued_at") or payload.time("created_at")
-            return 0.0 if since is None else max(0.0, clock.now() - since)
-        return 0.0
+        return max(map(waited, self.page(queue, 0, 1)), default=0.0)
 
     def pause(self, queue: str) -> None:
         """Keep all workers from taking jobs of a queue."""
@@ -154,6 +159,20 @@ class Queues:
     def resume(self, queue: str) -> None:
         """Let the workers take jobs of a queue again."""
         self._link.call("SREM", self._keys.paused, queue)
+
+    def is_paused(self, queue: str) -> bool:
+        """Return whether the workers leave a queue alone."""
+        return bool(self._link.call("SISMEMBER", self._keys.paused, queue))
+
+
+def waited(raw: bytes) -> float:
+    """Return for how long a job has been in its queue, in seconds; 0 where it does not say."""
+    try:
+        payload = Payload.decode(raw)
+    except InvalidPayload:
+        return 0.0  # a worker buries it without delay
+    since = payload.time("enqueued_at") or payload.time("created_at")
+    return 0.0 if since is None else max(0.0, clock.now() - since)
 
 
 def _ttl(job: Push, lock: Lock) -> int:

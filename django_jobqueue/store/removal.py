@@ -45,11 +45,12 @@ class Removal:
             return 0
         return self._remove(place, entries, "kill", bury)
 
-    def clear(self, place: Place) -> int:
+    def clear(self, place: Place, told: Callable[[int, int], None] | None = None) -> int:
         """
         Remove everything that stands there now, 100 jobs at a time; return how many.
 
-        Jobs that are pushed meanwhile stay.
+        Jobs that are pushed meanwhile stay. ``told`` is called after each page with
+        how many were removed so far, and how many are left; what it raises ends it.
         """
         left = self.size(place)
         removed = 0
@@ -59,6 +60,8 @@ class Removal:
                 break
             left -= len(page)
             removed += self.delete(place, page)
+            if told is not None:
+                told(removed, left)
         return removed
 
     def size(self, place: Place) -> int:

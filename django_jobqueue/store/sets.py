@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link, Word, scored
@@ -47,6 +48,30 @@ class Promotion:
     delay: float = 0.0
     job_class: str = ""
     lock: Lock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revival:
+    """One dead job that is to run once more: as it was read, as it is written, where, its lock."""
+
+    old: bytes
+    new: bytes
+    queue: str
+    lock: Lock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Revived:
+    """
+    What became of dead jobs, by their index: only the exceptions are named.
+
+    ``owners`` has the jid of the newer job that holds the lock, ``refused`` why
+    Redis would not take a job, ``gone`` those that were not dead any more.
+    """
+
+    owners: dict[int, str]
+    refused: dict[int, str]
+    gone: frozenset[int]
 
 
 class Sets:
@@ -103,8 +128,26 @@ class Sets:
             lock = lock_words(keys, key_names, promotion.lock, ttl=_lock_ttl(promotion))
             arguments += (promotion.old, promotion.verb, number, promotion.new, name, *lock)
         moved, refused = self._link.script("promote", key_names, arguments)
-        it = iter(refused)
-        return moved, {n - 1: why.decode(errors="replace") for n, why in zip(it, it, strict=True)}
+        return moved, _by_index(refused)
+
+    def revive(self, revivals: Sequence[Revival]) -> Revived:
+        """
+        Move dead jobs to their queues, where no newer job holds their lock.
+
+        Those that move take their lock, and their row need not cool down any longer.
+        A page of 100 at most.
+        """
+        keys = self._keys
+        names = [keys.dead, keys.queues]
+        arguments: list[Word] = []
+        for revival in revivals:
+            names.append(keys.queue(revival.queue))
+            queue = len(names)
+            ttl = ENDS if revival.lock is None else revival.lock.ttl
+            lock = lock_words(keys, names, revival.lock, ttl=ttl)
+            arguments += (revival.old, revival.new, queue, revival.queue, *lock)
+        owners, refused, gone = self._link.script("revive", names, arguments)
+        return Revived(_by_index(owners), _by_index(refused), frozenset(n - 1 for n in gone))
 
     def sizes(self) -> dict[str, int]:
         """Return the number of entries of ``schedule``, ``retry`` and ``dead``."""
@@ -129,3 +172,9 @@ def _lock_ttl(promotion: Promotion) -> float:
     if promotion.verb == HOLD:
         return HELD_LOCK
     return promotion.lock.ttl + (max(0.0, promotion.delay) if promotion.verb == LATER else 0.0)
+
+
+def _by_index(flat: list[Any]) -> dict[int, str]:
+    """Return what a script says of some entries, by their index from 0."""
+    it = iter(flat)
+    return {n - 1: text.decode(errors="replace") for n, text in zip(it, it, strict=True)}

@@ -53,6 +53,7 @@ broken_for_recovery = st.sampled_from(
 )
 broken_for_promotion = st.sampled_from(("",) * 3 + ("schedule", "retry", HELD_SET, *QUEUES))
 broken_for_pushes = st.sampled_from(("",) * 6 + ("schedule", *QUEUES))
+broken_for_revival = st.sampled_from(("",) * 6 + ("dead", *QUEUES))
 broken_for_removal = st.sampled_from(("",) * 3 * len(PLACES) + PLACES)
 breakable = st.sampled_from(BREAKABLE)
 some = st.integers(1, 4)

@@ -22,7 +22,7 @@ from django_jobqueue.store.claims import (
 )
 from django_jobqueue.store.locks import Lock, lock_in
 from django_jobqueue.store.queues import Push
-from django_jobqueue.store.sets import HOLD, LATER, PUSH, Promotion
+from django_jobqueue.store.sets import HOLD, LATER, PUSH, Promotion, Revival, Revived
 
 #: The one class of which jobs are held, and what it has in place of a set's name.
 CLASS = "C"
@@ -264,6 +264,27 @@ class Model:
             self._follow_promotion(promotion)
             moved.append(index)
         return moved, refused
+
+    def revive(self, revivals: Sequence[Revival]) -> Revived:
+        """Let dead jobs run once more, those whose lock no other job holds."""
+        self._prove("dead")
+        owners, refused, gone = {}, {}, set()
+        for index, revival in enumerate(revivals):
+            lock = revival.lock
+            owner = None if lock is None else self.locks.get(lock.digest)
+            if revival.old not in self.sets["dead"]:
+                gone.add(index)
+            elif lock is not None and owner is not None and owner.jid != lock.jid:
+                owners[index] = owner.jid
+            elif revival.queue == self.broken:
+                refused[index] = self.broken
+            else:
+                del self.sets["dead"][revival.old]
+                self.queues[revival.queue].insert(0, revival.new)
+                if lock is not None:
+                    self.locks[lock.digest] = Owner(lock.jid, lock.ttl)
+                    self.tombstones.pop(lock.digest, None)
+        return Revived(owners, refused, frozenset(gone))
 
     def remove(
         self, place: str, entries: Sequence[bytes], *, killed: Mapping[bytes, bytes], cool: float

@@ -461,6 +461,48 @@ MUTANTS = (
             "    if verb == 'kill' then\n      redis.call('ZADD'",
         ),
     ),
+    # revival
+    _mutant(
+        "a revival does not look whether the job is still dead",
+        "revive",
+        ("if not redis.call('ZSCORE', dead, old) then", "if false then"),
+    ),
+    _mutant(
+        "a revived job stays dead",
+        "revive",
+        ("      redis.call('ZREM', dead, old)\n", ""),
+    ),
+    _mutant(
+        "a revival removes the job before its queue is known to take it",
+        "revive",
+        (
+            "  else\n    local reply = redis.pcall('LPUSH'",
+            "  else\n    redis.call('ZREM', dead, old)\n    local reply = redis.pcall('LPUSH'",
+        ),
+    ),
+    _mutant(
+        "a revival does not look whether a newer job holds the lock",
+        "revive",
+        ("elseif type(owner) == 'string' and owner ~= ARGV[i + 5] then", "elseif false then"),
+    ),
+    _mutant(
+        "a revived job takes no lock",
+        "revive",
+        ("      settle_lock(i + 4, now)\n", ""),
+    ),
+    _mutant(
+        "a revived job leaves its row to cool down",
+        "revive",
+        ("redis.call('DEL', KEYS[lock + 1]) -- the row need not cool down any longer\n", "\n"),
+    ),
+    _mutant(
+        "a job that stays dead clears the tombstone",
+        "revive",
+        (
+            "    owned[#owned + 1] = owner\n",
+            "    owned[#owned + 1] = owner\n    redis.call('DEL', KEYS[lock + 1])\n",
+        ),
+    ),
     # leases
     _mutant(
         "two processes join by one name",

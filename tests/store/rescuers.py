@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Move
 from django_jobqueue.store.locks import lock_in
 from django_jobqueue.store.removal import Place
-from django_jobqueue.store.sets import DROP, PUSH, SCHEDULE, Promotion
+from django_jobqueue.store.sets import DROP, PUSH, SCHEDULE, Promotion, Revival
 from django_jobqueue.store.sets import RETRY as RETRY_SET
 from tests.store import chance
 from tests.store.actors import job_of
@@ -302,6 +302,50 @@ class Rescuers(Cellar):
             assert send() == len(gone), "what somebody else had moved was removed, or nothing was"
         for entry in gone:
             self.accounts[job_of(entry)].finished = not is_killed
+
+    @chance.event(
+        2,
+        which=st.integers(0, READINGS - 1),
+        part=chance.some,
+        queue=chance.queues,
+        keeps=chance.flags,
+        broken=chance.broken_for_revival,
+    )
+    def revive(
+        self,
+        which: int = 0,
+        part: int = 100,
+        queue: str = LOW,
+        keeps: bool = False,
+        broken: str = "",
+    ) -> None:
+        """Let the first ``part`` of the dead jobs that somebody has seen run once more."""
+        if not any(name == "dead" for name, _ in self.views):
+            self.view("dead")
+        seen = [view for view in self.views if view[0] == "dead"]
+        if not seen:
+            return
+        self.acting = ""
+        view = seen[which % len(seen)]
+        if not keeps:
+            self.views.remove(view)
+        revivals = [
+            Revival(entry, self.rewrite(entry), queue, lock_in(entry)) for entry in view[1][:part]
+        ]
+        with self.broken(broken, ""):
+            try:
+                expected = self.model.revive(revivals)
+            except Refused:
+                self.assert_refused(lambda: self.store.sets.revive(revivals))
+                return
+            found = self.store.sets.revive(revivals)
+        assert found.owners == expected.owners, "a newer job was not seen, or seen where none is"
+        assert found.refused.keys() == expected.refused.keys()
+        assert found.gone == expected.gone, "what is not dead any more was revived, or not told"
+        stayed = {*found.owners, *found.refused, *found.gone}
+        for index, revival in enumerate(revivals):
+            if index not in stayed:
+                self.accounts[job_of(revival.new)].allowed += 1
 
     @chance.event(1, name=chance.places)
     def clear(self, name: str) -> None:

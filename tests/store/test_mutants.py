@@ -455,6 +455,34 @@ def removed_jobs_have_moved_meanwhile(play: Play) -> None:
         play.wipe()
 
 
+def dead_jobs_are_revived(play: Play) -> None:
+    for kind in (ONCE, AGAIN, START, ""):
+        play.push_unique(HIGH, [kind])
+        play.step(0, wanted=1)
+        play.start(0)
+        play.step(0, verbs=[BURY])
+        play.view("dead")
+        play.revive(broken="dead", keeps=True)
+        play.revive(broken=LOW, keeps=True)
+        play.revive(keeps=True)
+        play.revive(keeps=True)  # it stands in its queue by now
+        play.push_unique(HIGH, [kind])
+        play.wipe()
+
+
+def a_dead_job_has_a_successor(play: Play) -> None:
+    for kind in (ONCE, AGAIN):
+        play.run(kind)
+        play.step(0, verbs=[BURY])
+        play.push_unique(HIGH, [kind])
+        play.view("dead")
+        play.revive()
+        play.clear(HIGH)
+        play.view("dead")
+        play.revive()
+        play.wipe()
+
+
 Story = Callable[[Play], None]
 
 #: The story that each mutant dies in.
@@ -538,6 +566,13 @@ STORIES: dict[str, Story] = {
     ),
     "a job that is killed is only deleted": jobs_are_removed,
     "a job leaves its queue before the dead set is known to take it": jobs_are_removed,
+    "a revival does not look whether the job is still dead": dead_jobs_are_revived,
+    "a revived job stays dead": dead_jobs_are_revived,
+    "a revival removes the job before its queue is known to take it": dead_jobs_are_revived,
+    "a revival does not look whether a newer job holds the lock": a_dead_job_has_a_successor,
+    "a revived job takes no lock": dead_jobs_are_revived,
+    "a revived job leaves its row to cool down": dead_jobs_are_revived,
+    "a job that stays dead clears the tombstone": a_dead_job_has_a_successor,
     "two processes join by one name": a_name_is_taken,
     "an extension revives the dead": a_supervisor_beats_for_the_dead,
     "a beat does not tell that the lease had lapsed": a_supervisor_beats_for_the_dead,
@@ -551,8 +586,9 @@ STORIES: dict[str, Story] = {
 MORE_STORIES = (steps_that_come_late,)
 
 #: What takes more luck than there is: a lost reply, then a recovery that is only half done; two
-#: lapses with a recoverer that sleeps over both; or a lock that runs out, is taken by a newer job,
-#: and then the older one is recovered, promoted or started.
+#: lapses with a recoverer that sleeps over both; a lock that runs out, is taken by a newer job,
+#: and then the older one is recovered, promoted or started; or one dead job that is revived twice,
+#: or of which the row still cools down.
 TOO_RARE = {
     "only the first claim tells that a batch is sent again",
     "a recovery takes what it has not read",
@@ -563,6 +599,8 @@ TOO_RARE = {
     "a lock is freed by a job that does not own it (promote)",
     "a lock is taken from its owner (recover)",
     "the lock of a held job has an end (promote)",
+    "a revival does not look whether the job is still dead",
+    "a revived job leaves its row to cool down",
 }
 
 
