@@ -6,11 +6,12 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_jobqueue.client.outlet import Entry
+from django_jobqueue.client.outlet import Entry, outlet
 from django_jobqueue.client.send import send
+from django_jobqueue.client.tested import is_in_a_test, is_only_in_a_test, when_left
 from django_jobqueue.conf import KILL_SWITCH_MIDDLEWARE, get_settings
 from django_jobqueue.exceptions import JobQueueError
 from django_jobqueue.signals import job_refused, tell
@@ -59,16 +60,36 @@ def hold_until_commit(entries: Sequence[Entry], alias: str) -> bool:
     Returns False, and keeps nothing, outside a transaction. All pushes of a
     transaction go out in one round trip; those under a savepoint of their own
     in one of theirs, so that a rolled-back savepoint takes just its own along.
+    The transactions of a test case are none for an outlet of tests.
     """
     connection = transaction.get_connection(alias)
     if not connection.in_atomic_block:
         return False
-    batch = _open_batch(connection) or _Batch()
+    tested = is_in_a_test(connection) and getattr(outlet(), "for_tests", False)
+    if tested and is_only_in_a_test(connection):
+        return False
+    batch = _open_batch(connection)
+    if batch is None:
+        batch = _Batch()
+        if tested:
+            when_left(connection, batch.send)
     batch.entries.extend(entries)
     # A hook for every push, though the first one sends them all: what captures
     # hooks, as captureOnCommitCallbacks() does, sees only those made since then.
     transaction.on_commit(batch.send, using=alias)
     return True
+
+
+def waiting() -> dict[str, list[Entry]]:
+    """Return the pushes of this thread that wait for a commit, by the alias of their database."""
+    found = {}
+    for connection in connections.all(initialized_only=True):
+        owners = [getattr(hook[1], "__self__", None) for hook in connection.run_on_commit]
+        batches = [owner for owner in dict.fromkeys(owners) if isinstance(owner, _Batch)]
+        entries = [entry for batch in batches for entry in batch.entries]
+        if entries:
+            found[connection.alias] = entries
+    return found
 
 
 def _open_batch(connection: BaseDatabaseWrapper) -> _Batch | None:

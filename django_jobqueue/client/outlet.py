@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
@@ -21,7 +21,7 @@ from django_jobqueue.switches.switches import switches
 #: The short names that ``JOBQUEUE["OUTLET"]`` may have.
 OUTLETS = {
     "redis": "django_jobqueue.client.outlet.RedisOutlet",
-    "fake": "django_jobqueue.testing.fake.FakeOutlet",
+    "fake": "django_jobqueue.testing.outbox.Outbox",
     "inline": "django_jobqueue.worker.inline.InlineOutlet",
 }
 
@@ -41,7 +41,12 @@ class Entry:
 
 
 class Outlet(Protocol):
-    """Takes accepted jobs. All of them or, with an exception, none."""
+    """
+    Takes accepted jobs. All of them or, with an exception, none.
+
+    One with a true attribute ``for_tests`` does not wait for the transactions
+    that a test case puts around a test: they never commit.
+    """
 
     def push(self, entries: Sequence[Entry], *, healing: bool = False) -> Mapping[int, str]:
         """
@@ -89,6 +94,9 @@ class RedisOutlet:
         store().queues.push(queues, scheduled)
 
 
+#: An outlet, of whatever class.
+AnyOutlet = TypeVar("AnyOutlet", bound=Outlet)
+
 _chosen: Outlet | None = None
 _overridden: list[Outlet] = []
 
@@ -110,7 +118,7 @@ def make_outlet(name: str) -> Outlet:
 
 
 @contextlib.contextmanager
-def use_outlet(other: Outlet) -> Iterator[Outlet]:
+def use_outlet(other: AnyOutlet) -> Iterator[AnyOutlet]:
     """
     Send all pushes of this process to another outlet for a while.
 

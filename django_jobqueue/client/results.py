@@ -22,6 +22,8 @@ class Status(Enum):
     DUPLICATE = "duplicate"
     #: The job of this row died a short while ago. Only a reconciler is told so.
     COOLING = "cooling"
+    #: It is not where it was seen: somebody else has moved it. Only ``api`` answers so.
+    GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class EnqueueResult:
     """
     What ``Job.enqueue`` returns; true only when the job was accepted.
 
-    ``jid`` is None unless pushed; ``existing_jid`` is the job that a duplicate
-    is one of; ``reason`` is for people.
+    ``status`` says how it ended; ``jid`` is None unless pushed; ``existing_jid`` is
+    the job that a duplicate is one of; ``reason`` is for people.
     """
 
     status: Status

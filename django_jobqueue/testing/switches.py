@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
-from django.test.utils import TestContextDecorator
-
 from django_jobqueue.job.base import Job
 from django_jobqueue.switches.naming import flag_names
 from django_jobqueue.switches.state import State
 from django_jobqueue.switches.switches import switches
+from django_jobqueue.testing.contexts import Context
 
 
-class disable_job(TestContextDecorator):
+class disable_job(Context[None]):
     """
     Throw the kill switch of job classes for a while, in this process.
 
@@ -26,16 +23,5 @@ class disable_job(TestContextDecorator):
     """
 
     def __init__(self, *jobs: type[Job], percent: float = 100) -> None:
-        super().__init__()
-        self._states = {flag_names(job)[0]: State.partial(percent) for job in jobs}
-        self._entered: list[AbstractContextManager[None]] = []
-
-    def enable(self) -> None:
-        """Throw the switches."""
-        override = switches().overridden(self._states)
-        override.__enter__()
-        self._entered.append(override)
-
-    def disable(self) -> None:
-        """Put them back."""
-        self._entered.pop().__exit__(None, None, None)
+        states = {flag_names(job)[0]: State.partial(percent) for job in jobs}
+        super().__init__(lambda: switches().overridden(states))

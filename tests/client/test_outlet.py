@@ -46,7 +46,7 @@ def entry(*args: Any, queue: str = "default", at: float | None = None) -> Entry:
 )
 def test_the_settings_name_the_outlet(settings: Any, name: str, kind: type) -> None:
     settings.JOBQUEUE = {"REDIS_URL": "redis://127.0.0.1:1/0", "OUTLET": name}
-    assert type(outlet()) is kind
+    assert isinstance(outlet(), kind)
     assert outlet() is outlet()
     assert make_outlet(name) is not outlet()
 
@@ -113,7 +113,7 @@ def test_a_full_redis_refuses_with_the_way_out_and_takes_nothing(
     with pytest.raises(EnqueueError, match="Redis is out of memory") as caught:
         fill()
     assert "raise maxmemory" in str(caught.value)
-    assert server.url.split("@")[-1].split("/")[2] in str(caught.value)
+    assert f"127.0.0.1:{server.port}" in str(caught.value)
     with server.client() as client:
         assert client.llen("queue:default") == client.llen("queue:low")
 

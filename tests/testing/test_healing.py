@@ -261,6 +261,8 @@ class StuckJob(Job):
         row = Database.objects.get(pk=pk)
         if row.name == "bad":
             raise ValueError("no luck")
+        if row.name == "sleepy":
+            raise Snooze(60)
         if row.name != "stuck":
             transition(Database, pk, "pending", "done")
 
@@ -313,6 +315,13 @@ def test_rows_that_need_a_job_after_theirs_ran_are_named() -> None:
         "these rows:",
         f"  backups.Database {stuck.pk}",
     ]
+
+
+@pytest.mark.django_db
+def test_a_row_whose_job_snoozes_is_not_waited_for() -> None:
+    sleepy = database("sleepy")
+    with pytest.raises(AssertionError, match=f"these rows:\n  backups.Database {sleepy.pk}$"):
+        assert_heals(HealStuck)
 
 
 @pytest.mark.django_db
