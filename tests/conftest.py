@@ -25,11 +25,17 @@ _LET_IN = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
 @pytest.hookimpl(tryfirst=True)  # before pytest itself looks for what -m asks for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``sql`` whatever test uses the database: .ci/run runs those on three of them."""
+    """
+    Mark as ``sql`` whatever test uses the database: .ci/run runs those on three of them.
+
+    And as ``redis`` what uses the server of the run: those it runs on a cluster too.
+    """
     for item in items:
-        names = _LET_IN.intersection(getattr(item, "fixturenames", ()))
-        if names or item.get_closest_marker("django_db"):
+        names = getattr(item, "fixturenames", ())
+        if _LET_IN.intersection(names) or item.get_closest_marker("django_db"):
             item.add_marker(pytest.mark.sql)
+        if "redis_server" in names:
+            item.add_marker(pytest.mark.redis)
 
 
 @pytest.fixture(scope="session")
