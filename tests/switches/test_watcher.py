@@ -14,7 +14,7 @@ from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.store.store import Store
 from django_jobqueue.switches import flags
 from django_jobqueue.switches.state import State
-from django_jobqueue.switches.switches import FRESH
+from django_jobqueue.switches.switches import FRESH, switches
 from django_jobqueue.switches.watcher import EVERY, Watcher, load
 from tests.conftest import JobqueueSettings
 from tests.support.clocks import FrozenClock, freeze
@@ -70,6 +70,19 @@ def test_what_was_written_past_every_signal_is_obeyed_everywhere_within_five_sec
         run(watcher, clock, EVERY)
         assert store.switches.read() == ({FLAG: "on"} if everyone else {})
         assert is_refused(WatchedJob) is everyone
+
+
+def test_a_job_never_asks_redis_for_its_switch_where_the_watcher_does(
+    store: Store, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher = Watcher()
+    asked: list[float] = []
+    monkeypatch.setattr(switches(), "_read", lambda: asked.append(clock.monotonic))
+    for _ in range(20):
+        clock.advance(watcher.tick())
+        assert asked.pop()
+        assert not is_refused(WatchedJob)
+        assert not asked
 
 
 def test_a_flushed_mirror_is_back_within_five_seconds(store: Store, clock: FrozenClock) -> None:
