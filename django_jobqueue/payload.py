@@ -54,7 +54,8 @@ def _parse_float(text: str) -> float:
 _decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_parse_float).decode
 
 
-def _is_digest(text: str) -> bool:
+def is_digest(text: str) -> bool:
+    """Return whether a text may name the lock of a unique job."""
     return _DIGEST.fullmatch(text) is not None
 
 
@@ -101,6 +102,12 @@ class Payload:
     """
 
     fields: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        # Never the arguments: they may be secret, and tracebacks and logs print this.
+        told = {"jid": "jid", "job_class": "class", "queue": "queue"}
+        shown = (f"{name}={printable(str(self.fields.get(key)))}" for name, key in told.items())
+        return f"<Payload {' '.join(shown)}>"
 
     @classmethod
     def decode(cls, raw: bytes | str) -> Payload:
@@ -244,7 +251,7 @@ class Payload:
     def unique_digest(self) -> str | None:
         """What names the lock of a unique job; None for any other."""
         value = self.fields.get("unique_digest")
-        return value if type(value) is str and _is_digest(value) else None
+        return value if type(value) is str and is_digest(value) else None
 
     @property
     def reruns(self) -> bool:

@@ -15,11 +15,15 @@ from django_jobqueue.api.entries import (
     ScheduledEntry,
     SortedEntry,
 )
-from django_jobqueue.api.jobs import Found, Progress
+from django_jobqueue.api.filters import Filter, error_group, top_frame
+from django_jobqueue.api.jobs import Found
+from django_jobqueue.api.locks import Holders, Lock, LockPage, LockSet
 from django_jobqueue.api.metrics import JobMetrics, Mark, Metrics, Report, Slice
 from django_jobqueue.api.processes import Process, ProcessSet, Work, WorkSet
+from django_jobqueue.api.progress import Progress
 from django_jobqueue.api.queues import Queue
 from django_jobqueue.api.records import JobRecord
+from django_jobqueue.api.server import Server, ServerReport
 from django_jobqueue.api.sets import DeadSet, HeldSet, RetrySet, ScheduledSet, SortedSet
 from django_jobqueue.api.stats import Day, Stats
 
@@ -28,11 +32,16 @@ __all__ = [
     "DeadEntry",
     "DeadSet",
     "Entry",
+    "Filter",
     "Found",
     "HeldEntry",
     "HeldSet",
+    "Holders",
     "JobMetrics",
     "JobRecord",
+    "Lock",
+    "LockPage",
+    "LockSet",
     "Mark",
     "Metrics",
     "Process",
@@ -45,10 +54,14 @@ __all__ = [
     "RetrySet",
     "ScheduledEntry",
     "ScheduledSet",
+    "Server",
+    "ServerReport",
     "Slice",
     "SortedEntry",
     "SortedSet",
     "Stats",
     "Work",
     "WorkSet",
+    "error_group",
+    "top_frame",
 ]

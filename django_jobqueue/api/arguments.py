@@ -14,8 +14,21 @@ from django_jobqueue.payload import TIME_LIMIT
 PAGE = 100
 MOST = 1000
 
+#: No place is so far: Redis has whole numbers below 2**63.
+FAR = 1 << 62
+
+#: From here on a cursor is a place in time (a score, and how many of it were passed), below
+#: ``FAR`` one of Redis; and where there are none any more.
+WALKS, CURSORS = 1 << 96, 1 << 97
+
 #: Entries that one step of a search reads: more would keep Redis from others for too long.
 STEP = 500
+
+#: The same where Redis itself looks for a text in each of them, which takes it longer.
+MATCH_STEP = 200
+
+#: Entries of a sample where nothing is said.
+SAMPLE = 500
 
 #: Seconds that a search takes where nothing is said.
 BUDGET = 1.0
@@ -28,11 +41,11 @@ def page_count(count: object) -> int:
     raise InvalidQuery("count", count, f"a page has 1 to {MOST:,} entries")
 
 
-def position(value: object, name: str = "start") -> int:
+def position(value: object, name: str = "start", *, below: int = FAR) -> int:
     """Return a place to begin at. Raises: InvalidQuery."""
-    if type(value) is int and value >= 0:
+    if type(value) is int and 0 <= value < below:
         return value
-    raise InvalidQuery(name, value, "give a whole number from 0 on")
+    raise InvalidQuery(name, value, "give a whole number from 0 on, such as was returned")
 
 
 def most(limit: object) -> int | None:

@@ -17,6 +17,9 @@ from django_jobqueue.store.removal import Place
 from django_jobqueue.store.sets import LATER, Promotion
 from django_jobqueue.store.store import Store
 
+#: Seconds for which a job in a queue is near the place where it was read, or gone.
+FRESH = 5.0
+
 #: Score, dash, jid.
 _KEY = re.compile(r"(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?))-(.*)", re.DOTALL)
 
@@ -33,6 +36,9 @@ class Entry(JobRecord):
     Raises, from every verb: StoreUnavailable, StoreFull, StoreRefused.
     """
 
+    #: Where it stood in a list, as Redis counts: -1 is the next to run, 0 the last pushed.
+    index: int | None = None
+
     def __init__(self, store: Store, place: Place, raw: bytes, queue: str = "") -> None:
         super().__init__(raw, queue)
         self._store = store
@@ -45,7 +51,13 @@ class Entry(JobRecord):
 
     def delete(self) -> bool:
         """Remove the job for good; return whether it was there."""
-        return self._store.removal.delete(self._place, [self.raw]) == 1
+        delete, mine = self._store.removal.delete, (self._place, [self.raw])
+        return (delete(*mine, [self.index]) or (self._is_anywhere and delete(*mine))) == 1
+
+    @property
+    def _is_anywhere(self) -> bool:
+        """Whether it may be there all the same where it is not found near its index."""
+        return False
 
     def lock_owner(self) -> str | None:
         """Return the jid that holds the lock of this unique job, itself or another; or None."""
@@ -64,19 +76,30 @@ class KillableEntry(Entry):
         job that a reconciler heals cools down, as after any death.
         """
         place, queue = self.place, self.queue
-        killed = self._store.removal.kill(
-            self._place, [self.raw], lambda raw: moves.buried(raw, place, queue)
-        )
+        mine = (self._place, [self.raw], lambda raw: moves.buried(raw, place, queue))
+        kill = self._store.removal.kill
+        killed = kill(*mine, [self.index]) or (self._is_anywhere and kill(*mine))
         if killed:
             moves.tell_killed(self.raw, place)
         return killed == 1
 
 
 class QueueEntry(KillableEntry):
-    """A job in a queue. To find it there again costs the more the further it is from its turn."""
+    """
+    A job in a queue.
 
-    def __init__(self, store: Store, queue: str, raw: bytes) -> None:
+    ``index`` is where it stood when it was read: it is looked for around there, some seconds
+    later and where nobody knows (None) everywhere, which costs the more the longer the queue is.
+    """
+
+    def __init__(self, store: Store, queue: str, raw: bytes, index: int | None = None) -> None:
         super().__init__(store, Place.queue(store.keys, queue), raw, queue)
+        self.index = index
+        self._read_at = clock.monotonic()
+
+    @property
+    def _is_anywhere(self) -> bool:
+        return self.index is not None and clock.monotonic() - self._read_at > FRESH
 
     @property
     def place(self) -> str:

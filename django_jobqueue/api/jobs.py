@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from django_jobqueue import clock, connection
 from django_jobqueue.api import moves
-from django_jobqueue.api.arguments import BUDGET, MOST, most, position, seconds, text
+from django_jobqueue.api.arguments import (
+    BUDGET,
+    CURSORS,
+    MOST,
+    SAMPLE,
+    most,
+    page_count,
+    position,
+    seconds,
+    text,
+)
 from django_jobqueue.api.entries import Entry, KillableEntry
-from django_jobqueue.api.records import JobRecord
-from django_jobqueue.client.results import Status
+from django_jobqueue.api.filters import Filter
+from django_jobqueue.api.progress import Progress, Told
 from django_jobqueue.exceptions import SearchUnfinished
-from django_jobqueue.payload import printable
 from django_jobqueue.store.removal import Place
 from django_jobqueue.store.store import Store
-
-logger = logging.getLogger("django_jobqueue.api")
 
 E = TypeVar("E", bound=Entry)
 K = TypeVar("K", bound=KillableEntry)
@@ -27,75 +32,8 @@ K = TypeVar("K", bound=KillableEntry)
 #: Decides which jobs are meant.
 Match = Callable[[E], bool]
 
-
-@dataclass(slots=True)
-class Progress:
-    """
-    How far a verb over many jobs has come, or what it did in the end.
-
-    ``total`` is how many stood there when it began, ``looked_at`` how many of them
-    it has read, ``matched`` how many were meant, ``done`` how many went their way.
-    The others of those that were meant: ``gone`` were moved by somebody else,
-    ``disabled`` are stopped by their kill switch, ``refused`` by a client middleware,
-    ``duplicates`` have a newer job that holds their lock; they stay where they
-    were, counted by ``stayed``. So do ``failed``, where a middleware raised or Redis
-    refused; each is logged.
-    """
-
-    total: int
-    looked_at: int = 0
-    matched: int = 0
-    done: int = 0
-    failed: int = 0
-    stayed: Counter[Status] = field(default_factory=Counter)
-
-    @property
-    def gone(self) -> int:
-        """How many somebody else had moved."""
-        return self.stayed[Status.GONE]
-
-    @property
-    def disabled(self) -> int:
-        """How many a kill switch stops."""
-        return self.stayed[Status.DISABLED]
-
-    @property
-    def refused(self) -> int:
-        """How many a client middleware refused."""
-        return self.stayed[Status.REFUSED]
-
-    @property
-    def duplicates(self) -> int:
-        """How many have a newer job that holds their lock."""
-        return self.stayed[Status.DUPLICATE]
-
-    def removed(self, meant: int, there: int) -> None:
-        """Take in a page that was deleted or killed."""
-        self.done += there
-        self._missed(meant - there)
-
-    def moved(self, batch: moves.Batch) -> None:
-        """Take in a page that was let go on."""
-        self.done += batch.moved
-        self._missed(batch.gone)
-        self.stayed.update(each.status for each in batch.stayed)
-        self.failed += len(batch.faults)
-        for raw, fault in batch.faults.items():
-            logger.error(
-                "%r stays where it was: %s", JobRecord(raw), printable(str(fault)), exc_info=fault
-            )
-
-    def _missed(self, count: int) -> None:
-        if count:
-            self.stayed[Status.GONE] += count
-
-    def copy(self) -> Progress:
-        """Return how it stands now."""
-        return replace(self, stayed=Counter(self.stayed))
-
-
-#: Is told how far it has come, after each page. What it raises ends the work there.
-Told = Callable[[Progress], None]
+#: Reads the next entries of a search: see ``Jobs._step``.
+Step = Callable[[int, str | None], tuple[int | None, int, list[E]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +110,7 @@ class Jobs(Generic[E]):
         """
         Return the job with this id, or None where it is not here.
 
-        It has to be searched for: all is read, 500 entries at a time (a queue
+        It has to be searched for: all is read, some hundred entries at a time (a queue
         from the last pushed on), until it is found or ``budget`` seconds are over (None:
         no end). A step that has begun is ended, so a budget of 0 is one step.
 
@@ -210,6 +148,32 @@ class Jobs(Generic[E]):
         text(sought, "sought")
         return self._search(sought, lambda entry: True, budget=budget, cursor=cursor, limit=limit)
 
+    def search(
+        self,
+        meant: Filter,
+        *,
+        budget: float | None = BUDGET,
+        cursor: int = 0,
+        limit: int | None = MOST,
+    ) -> Found[E]:
+        """
+        Return jobs for which a filter holds.
+
+        Arguments, end and order are those of ``scan``, ``budget`` in seconds. A sorted set of
+        which only some time is meant is read by its times, the earliest first, and not all
+        through.
+
+        Raises: InvalidQuery.
+        """
+        step = self._steps_of(meant, position(cursor, "cursor", below=CURSORS))
+        return self._search(
+            meant.hint, meant.matches, budget=budget, cursor=cursor, limit=limit, step=step
+        )
+
+    def _steps_of(self, meant: Filter, cursor: int) -> Step[E]:
+        """Return what reads the entries for a search that begins, or goes on at a cursor."""
+        return self._step
+
     def _search(
         self,
         sought: str | None,
@@ -218,13 +182,15 @@ class Jobs(Generic[E]):
         budget: float | None,
         cursor: int,
         limit: int | None,
+        step: Step[E] | None = None,
     ) -> Found[E]:
         budget, limit = seconds(budget), most(limit)
-        ahead: int | None = position(cursor, "cursor")
+        step = self._step if step is None else step
+        ahead: int | None = position(cursor, "cursor", below=CURSORS)
         began, looked_at = clock.monotonic(), 0
         entries: list[E] = []
         while ahead is not None:
-            ahead, count, candidates = self._step(ahead, sought)
+            ahead, count, candidates = step(ahead, sought)
             looked_at += count
             entries += filter(match, candidates)
             if limit is not None and len(entries) >= limit:
@@ -232,6 +198,25 @@ class Jobs(Generic[E]):
             if budget is not None and clock.monotonic() - began >= budget:
                 break
         return Found(entries, ahead, looked_at)
+
+    def sample(self, count: int = SAMPLE) -> list[E]:
+        """
+        Return about ``count`` jobs (1,000 at most) from evenly spaced places, all where few are.
+
+        To tell how many of all are of a kind: the share of them in the sample. In two
+        round trips.
+
+        Raises: InvalidQuery.
+        """
+        spans = _spans(len(self), page_count(count), self._most_windows)
+        return self._windows(spans) if spans else []
+
+    #: Places that a sample is taken from.
+    _most_windows = 50
+
+    def _windows(self, spans: Sequence[tuple[int, int]]) -> list[E]:
+        """Return the jobs of several places, each a start and a count, in one round trip."""
+        raise NotImplementedError
 
     # Verbs over many -----------------------------------------------------------
 
@@ -267,8 +252,8 @@ class Jobs(Generic[E]):
         """
 
         def delete(page: Sequence[E], done: Progress) -> None:
-            raws = [entry.raw for entry in page]
-            done.removed(len(raws), self._store.removal.delete(self._place, raws))
+            raws, indexes = [entry.raw for entry in page], [entry.index for entry in page]
+            done.removed(len(raws), self._store.removal.delete(self._place, raws, indexes))
 
         return self._work_through(delete, match, limit, progress)
 
@@ -320,10 +305,22 @@ class KillableJobs(Jobs[K]):
                 self._place,
                 [entry.raw for entry in page],
                 lambda raw: moves.buried(raw, entries[raw].place, entries[raw].queue),
+                [entry.index for entry in page],
             )
             done.removed(len(page), killed)
 
         return self._work_through(kill, match, limit, progress)
+
+
+def _spans(size: int, count: int, most_windows: int) -> list[tuple[int, int]]:
+    """Return starts and counts of windows that lie evenly over so many, the ends included."""
+    if size <= count:
+        return [(0, size)] if size else []
+    windows = min(count, most_windows)
+    width = count // windows
+    if windows == 1:
+        return [((size - width) // 2, width)]
+    return [((size - width) * at // (windows - 1), width) for at in range(windows)]
 
 
 def _within(jid: str) -> str | None:

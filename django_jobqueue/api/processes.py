@@ -87,6 +87,12 @@ class Process:
         return found
 
     @property
+    def queues_with_weights(self) -> dict[str, int]:
+        """Each queue that it works with its weight, in its order; 0 for one without."""
+        weights = self.weights
+        return {name: weights.get(name, 0) for name in self.queues}
+
+    @property
     def concurrency(self) -> int:
         """How many jobs it runs at once, at most."""
         return _whole(self.info.get("concurrency")) or _whole(self._field("concurrency"))
@@ -95,6 +101,12 @@ class Process:
     def busy(self) -> int:
         """How many jobs it runs."""
         return _whole(self._field("busy"))
+
+    @property
+    def utilisation(self) -> float:
+        """The share of its places that are taken, from 0.0 to 1.0; 0.0 where it has none."""
+        # What it says of itself may not fit together.
+        return min(self.busy, self.concurrency) / self.concurrency if self.concurrency else 0.0
 
     @property
     def beat(self) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django_jobqueue import clock, connection
 from django_jobqueue.api.arguments import BUDGET, PAGE, STEP, page_count, position, seconds, text
@@ -73,7 +73,7 @@ class Queue(KillableJobs[QueueEntry]):
         found = self._store.queues.page(
             self.name, position(start), page_count(count), newest_first=newest_first
         )
-        return [self._entry(raw) for raw in found]
+        return self._entries(found, start if newest_first else -1 - start)
 
     def delete(self, *jids: str, budget: float | None = BUDGET, cursor: int = 0) -> int:
         """
@@ -94,7 +94,9 @@ class Queue(KillableJobs[QueueEntry]):
             begun_at = ahead
             ahead, count, candidates = self._step(begun_at, None)
             found = [entry for entry in candidates if entry.jid in wanted]
-            gone = self._store.removal.delete(self._place, [entry.raw for entry in found])
+            gone = self._store.removal.delete(
+                self._place, [entry.raw for entry in found], [entry.index for entry in found]
+            )
             missing -= {entry.jid for entry in found}
             looked_at, deleted = looked_at + count, deleted + gone
             if ahead is None or not missing:
@@ -105,15 +107,27 @@ class Queue(KillableJobs[QueueEntry]):
                 raise SearchUnfinished(f"jid {sought}", looked_at, ahead, deleted)
         return deleted
 
-    def _entry(self, raw: bytes) -> QueueEntry:
-        return QueueEntry(self._store, self.name, raw)
+    def _entry(self, raw: bytes, index: int | None = None) -> QueueEntry:
+        return QueueEntry(self._store, self.name, raw, index)
+
+    def _entries(self, found: Sequence[bytes], first: int) -> list[QueueEntry]:
+        """Return the entries of a page that begins at an index, and goes on away from its end."""
+        step = 1 if first >= 0 else -1
+        return [self._entry(raw, first + step * at) for at, raw in enumerate(found)]
+
+    #: Fewer than of a set: Redis walks to each, 2 ms into the middle of a million.
+    _most_windows = 10
+
+    def _windows(self, spans: Sequence[tuple[int, int]]) -> list[QueueEntry]:
+        return [self._entry(raw) for raw in self._store.queues.windows(self.name, spans)]
 
     def _step(self, cursor: int, sought: str | None) -> tuple[int | None, int, list[QueueEntry]]:
+        position(cursor, "cursor")
         # From the end that is pushed to: a push moves what was read to the places ahead,
         # and what workers take at the other end makes nobody be passed over.
         found = self._store.queues.page(self.name, cursor, STEP, newest_first=True)
         needle = (sought or "").encode(errors="surrogatepass")
-        entries = [self._entry(raw) for raw in found if needle in raw]
+        entries = [self._entry(raw, at) for at, raw in enumerate(found, cursor) if needle in raw]
         return (cursor + len(found) if len(found) == STEP else None), len(found), entries
 
     def _pages(self) -> Iterator[list[QueueEntry]]:
@@ -123,7 +137,7 @@ class Queue(KillableJobs[QueueEntry]):
         left, ahead = before, 0
         while page and left > 0:
             page = page[:left]
-            yield [self._entry(raw) for raw in page]
+            yield self._entries(page, -1 - ahead)
             left -= len(page)
             # ``ahead`` jobs and then this page: where we are, unless some have left.
             start = ahead

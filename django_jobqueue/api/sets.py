@@ -9,6 +9,7 @@ from typing import TypeVar
 from django_jobqueue import connection
 from django_jobqueue.api import moves
 from django_jobqueue.api.arguments import (
+    MATCH_STEP,
     MOST,
     PAGE,
     STEP,
@@ -26,7 +27,10 @@ from django_jobqueue.api.entries import (
     WaitingEntry,
     split_key,
 )
-from django_jobqueue.api.jobs import Jobs, KillableJobs, Match, Progress, Told
+from django_jobqueue.api.filters import Filter
+from django_jobqueue.api.jobs import Jobs, KillableJobs, Match, Step
+from django_jobqueue.api.progress import Progress, Told
+from django_jobqueue.api.walks import WALKS, cut, place_of
 from django_jobqueue.job.base import Job
 from django_jobqueue.store.entries import Scored
 from django_jobqueue.store.removal import Place
@@ -117,10 +121,41 @@ class SortedSet(Jobs[S]):
             float("inf") if until is None else epoch(until, "until"),
         )
 
+    def _windows(self, spans: Sequence[tuple[int, int]]) -> list[S]:
+        return [self._entry(each) for each in self._store.entries.windows(self._place, spans)]
+
     def _step(self, cursor: int, sought: str | None) -> tuple[int | None, int, list[S]]:
+        position(cursor, "cursor")
         # Redis does not say how many it has passed over; it looks at about as many.
-        ahead, found = self._store.entries.scan(self._place, cursor, sought, STEP)
-        return ahead or None, STEP, [self._entry(each) for each in found]
+        count = STEP if sought is None else MATCH_STEP
+        ahead, found = self._store.entries.scan(self._place, cursor, sought, count)
+        return ahead or None, count, [self._entry(each) for each in found]
+
+    def _steps_of(self, meant: Filter, cursor: int) -> Step[S]:
+        if cursor >= WALKS:  # it was decided when the search began
+            return self._walk(meant)
+        if cursor or (meant.since is None and meant.until is None):
+            return self._step
+        if meant.hint is not None and self.count(meant.since, meant.until) > len(self) / 4:
+            return self._step  # Redis itself looks for the hint, and sends only what has it
+        return self._walk(meant)
+
+    def _walk(self, meant: Filter) -> Step[S]:
+        """Return what reads the entries of the filter's time, the earliest first."""
+        since, until = (
+            end if at is None else at
+            for end, at in ((float("-inf"), meant.since), (float("inf"), meant.until))
+        )
+
+        def step(cursor: int, sought: str | None) -> tuple[int | None, int, list[S]]:
+            score, passed = place_of(cursor) if cursor >= WALKS else (since, 0)
+            found = self._store.entries.range(self._place, score, until, passed, STEP)
+            ahead, found = (None, found) if len(found) < STEP else cut(found, score, passed)
+            needle = (sought or "").encode()
+            entries = [self._entry(each) for each in found if needle in each[0]]
+            return ahead, len(found), entries
+
+        return step
 
     def _pages(self) -> Iterator[list[S]]:
         entries, place = self._store.entries, self._place

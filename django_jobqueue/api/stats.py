@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from django_jobqueue import clock, connection
+from django_jobqueue.api.metrics import MOST_MINUTES, Slice
 from django_jobqueue.api.processes import Process
 from django_jobqueue.exceptions import InvalidQuery
-from django_jobqueue.store.processes import Record
+from django_jobqueue.store.metrics import MINUTE
 from django_jobqueue.store.queues import waited
 from django_jobqueue.store.stats import Overview
 from django_jobqueue.store.store import Store
@@ -39,14 +41,19 @@ class Stats:
 
     One round trip (the first in a process, and one that meets a new queue or
     process, two), however much waits. What was read stays until ``refresh``.
-    ``store`` is another Redis than the settings'.
+    With ``days`` (at most 1,825) and ``minutes`` (at most 480) the counters of so many days and
+    minutes are read as well, the present ones among them. A key of a wrong type counts as
+    empty and stands in ``broken``. ``store`` is another Redis than the settings'.
 
-    Raises, from whatever asks Redis: StoreUnavailable, StoreFull, StoreRefused.
+    Raises: InvalidQuery. And from whatever asks Redis: StoreUnavailable, StoreFull,
+    StoreRefused.
     """
 
-    def __init__(self, *, store: Store | None = None) -> None:
+    def __init__(self, *, days: int = 0, minutes: int = 0, store: Store | None = None) -> None:
         self._given = store
         self._read: Overview | None = None
+        self._days = _at_most(days, "days", MOST_DAYS)
+        self._minutes = _at_most(minutes, "minutes", MOST_MINUTES)
 
     @property
     def _store(self) -> Store:
@@ -54,14 +61,21 @@ class Stats:
 
     @property
     def _overview(self) -> Overview:
-        found = self._read
-        if found is None:
-            found = self._read = self._store.stats.overview()
-        return found
+        if self._read is None:
+            self._read = self._look()
+        return self._read
+
+    def _look(self) -> Overview:
+        now = clock.now()
+        today, minute = datetime.fromtimestamp(now, UTC).date(), now // MINUTE * MINUTE
+        return self._store.stats.overview(
+            [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(self._days))],
+            [minute - MINUTE * ago for ago in reversed(range(self._minutes))],
+        )
 
     def refresh(self) -> Stats:
         """Read everything anew; return itself."""
-        self._read = self._store.stats.overview()
+        self._read = self._look()
         return self
 
     # Totals --------------------------------------------------------------------
@@ -152,22 +166,67 @@ class Stats:
         return len(self._overview.processes)
 
     @property
+    def process_list(self) -> list[Process]:
+        """These processes, as ``ProcessSet`` has them."""
+        found = self._overview.processes
+        return [Process(self._store, found[identity]) for identity in sorted(found)]
+
+    @property
     def busy(self) -> int:
         """Jobs that run (Sidekiq's ``workers_size``), as counted with the last beats."""
-        return sum(busy for _, busy in self._overview.processes.values())
+        return sum(process.busy for process in self.process_list)
+
+    @property
+    def concurrency(self) -> int:
+        """How many jobs all processes run at once, at most."""
+        return sum(process.concurrency for process in self.process_list)
 
     @property
     def unworked(self) -> list[str]:
-        """The queues with jobs that no process works."""
-        worked = {
-            queue
-            for identity, (info, _) in self._overview.processes.items()
-            for queue in Process(self._store, Record(identity, {"info": info}, None)).queues
-        }
+        """The queues with jobs that no process works: a quiet one takes none."""
+        awake = [process for process in self.process_list if not process.is_quiet]
+        worked = {queue for process in awake for queue in process.queues}
         waiting = (name for name, size in self._overview.queues.items() if size)
         return sorted(name for name in waiting if name not in worked)
 
-    # Days ----------------------------------------------------------------------
+    # What is not as it should be -----------------------------------------------
+
+    @property
+    def broken(self) -> list[str]:
+        """The queues that cannot be read: something else stands in their place."""
+        names = self._overview.queues
+        return sorted(name for name in names if f"queue:{name}" in self._overview.broken)
+
+    @property
+    def broken_keys(self) -> list[str]:
+        """The keys, without their prefix, that have a wrong type: ``queue:low``, ``retry``."""
+        return sorted(self._overview.broken)
+
+    # Days and minutes ----------------------------------------------------------
+
+    @property
+    def days(self) -> list[Day]:
+        """What was done on each of the last ``days``, the oldest first, today among them."""
+        found = self._overview.days
+        return [Day(date.fromisoformat(day), *count) for day, count in found.items()]
+
+    @property
+    def minutes(self) -> list[Slice]:
+        """What all classes did in each of the last ``minutes``, the oldest first."""
+        found = self._overview.minutes
+        return [
+            Slice(start, sums.processed, sums.failed, sums.ms / 1000)
+            for start, sums in found.items()
+        ]
+
+    @property
+    def stopped(self) -> dict[str, Counter[str]]:
+        """
+        What kill switches stopped in these minutes, by the wire name of the class.
+
+        Counted by ``refused``, ``held`` and ``dropped``.
+        """
+        return {name: Counter(counts) for name, counts in sorted(self._overview.stopped.items())}
 
     def history(self, days: int, start: date | None = None) -> list[Day]:
         """
@@ -200,3 +259,9 @@ class Stats:
                 raise InvalidQuery("name", name, f"there are {' and '.join(RESETTABLE)}")
         self._store.stats.reset(names or RESETTABLE)
         self._read = None
+
+
+def _at_most(count: object, name: str, limit: int) -> int:
+    if type(count) is int and 0 <= count <= limit:
+        return count
+    raise InvalidQuery(name, count, f"there are at most {limit:,}")

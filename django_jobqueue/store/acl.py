@@ -36,6 +36,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "lpush": "KEY a",
         "lrange": "KEY 0 0",
         "lrem": "KEY 1 a",
+        "lset": "KEY 0 a",
         "ltrim": "KEY 0 0",
         "rpop": "KEY",
         "rpush": "KEY a",

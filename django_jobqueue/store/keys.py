@@ -53,6 +53,7 @@ class Keys:
         self.switches = f"{prefix}jq:switches"
         self.held_classes = f"{prefix}jq:held"
         self.releases = f"{prefix}jq:releases"
+        self.bulks = f"{prefix}jq:bulks"
         self._claims = f"{prefix}jq:claims:"
 
     def queue(self, name: str) -> str:
@@ -74,6 +75,10 @@ class Keys:
     def held(self, job_class: str) -> str:
         """ZSET of payloads that a kill switch holds, by the time that it took them."""
         return f"{self.held_classes}:{job_class}"
+
+    def bulk(self, id: str) -> str:
+        """HASH, TTL: an order over many jobs, and how far it has come."""
+        return f"{self.prefix}jq:bulk:{id}"
 
     def unique(self, digest: str) -> str:
         """STRING: the jid that holds the lock of a unique job, TTL."""
@@ -157,6 +162,11 @@ class Keys:
         return _beginning(self._claims)
 
     @property
+    def all_queues(self) -> str:
+        """The pattern that matches the list of every queue, for SCAN."""
+        return _beginning(self.queue(""))
+
+    @property
     def all_locks(self) -> str:
         """The pattern that matches the lock of every unique job, for SCAN."""
         return _beginning(self.unique(""))
@@ -169,6 +179,10 @@ class Keys:
     def digest_of(self, lock: bytes) -> str:
         """Return the digest out of the name of a lock."""
         return lock.decode(errors="replace")[len(self.unique("")) :]
+
+    def queue_of(self, key: bytes) -> str:
+        """Return the name of the queue out of that of its list."""
+        return key.decode(errors="replace")[len(self.queue("")) :]
 
     def is_ours(self, name: bytes) -> bool:
         """Return whether a key is ours: by the prefix, or without one by a name that we know."""

@@ -11,7 +11,7 @@ import redis
 from redis.connection import AbstractConnection
 from redis.exceptions import MovedError, NoScriptError, RedisError, ResponseError
 
-from django_jobqueue.exceptions import StoreError, StoreUnavailable
+from django_jobqueue.exceptions import StoreError, StoreRefused, StoreUnavailable
 from django_jobqueue.redis_url import parse
 from django_jobqueue.store import scripts
 from django_jobqueue.store.connections import connections_to
@@ -95,6 +95,28 @@ class Link:
             ]
         except RedisError as error:
             raise self.failed(error) from error
+
+    def attempt(self, commands: Sequence[Command]) -> list[Any]:
+        """
+        Run commands as ``pipeline`` does, and let one that Redis refuses cost no other its reply.
+
+        In its place stands a StoreRefused, as of a key with a wrong type.
+        """
+        if not commands:
+            return []
+        try:
+            return [
+                self._refusal(reply) if isinstance(reply, RedisError) else _shaped(command, reply)
+                for command, reply in zip(commands, self._exchange(commands), strict=True)
+            ]
+        except RedisError as error:
+            raise self.failed(error) from error
+
+    def _refusal(self, error: RedisError) -> StoreRefused:
+        translated = self.failed(error)
+        if not isinstance(translated, StoreRefused):
+            raise translated from error
+        return translated
 
     def script(self, name: str, keys: Sequence[Word], arguments: Sequence[Word]) -> Any:
         """

@@ -17,6 +17,9 @@ ASKED = 1000
 #: Milliseconds in place of a lock's ttl: the job ends, or is held without an end.
 ENDS, HELD = 0, -1
 
+#: What Redis says of the life of a key that is not there.
+GONE = -2
+
 #: In place of a cool-down: the job succeeded, or neither succeeded nor died.
 SUCCEEDED, NEITHER = 0.0, -1.0
 
@@ -109,6 +112,39 @@ class Locks:
                 arguments += (lock.jid, milliseconds(lock.ttl))
             ours += self._link.script("renew", keys, arguments)
         return ours
+
+    def release(self, digest: str, jid: str) -> bool:
+        """Give up a lock because somebody said so; return whether it was still that job's."""
+        return bool(self._link.script("unlock", [self._keys.unique(digest)], [jid]))
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[str]]:
+        """
+        Look at some ``count`` keys of the server; return where to go on (0: that was all).
+
+        And the digests of the locks among them; one may come twice.
+        """
+        cursor, names = self._link.call(
+            "SCAN", cursor, "MATCH", self._keys.all_locks, "COUNT", count
+        )
+        return cursor, [self._keys.digest_of(name) for name in names]
+
+    def read(self, digests: Sequence[str]) -> list[tuple[str, str, float | None]]:
+        """
+        Return digest, jid of the holder, and seconds left of those of the locks that are held.
+
+        None for one without an end. A key of a wrong type is no lock.
+        """
+        found: list[tuple[str, str, float | None]] = []
+        for page in _pages(digests):
+            names = [self._keys.unique(digest) for digest in page]
+            owners, *lives = self._link.pipeline(
+                [("MGET", *names), *(("PTTL", name) for name in names)]
+            )
+            for digest, owner, life in zip(page, owners, lives, strict=True):
+                if owner is not None and life != GONE:
+                    left = None if life < 0 else life / 1000
+                    found.append((digest, owner.decode(errors="replace"), left))
+        return found
 
     def owners(self, digests: Iterable[str]) -> dict[str, str]:
         """Return the jid that holds each lock, of those that are held."""

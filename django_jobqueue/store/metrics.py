@@ -129,7 +129,7 @@ class Metrics:
         ``length`` is ``MINUTE`` or ``TEN_MINUTES``, and the starts are multiples of it.
         """
         found, marks = self._read(
-            [("HGETALL", self._sums_key(at, length)) for at in starts], starts
+            [("HGETALL", sums_key(self._keys, at, length)) for at in starts], starts
         )
         return [_by_class(fields) for fields in found], marks
 
@@ -138,7 +138,9 @@ class Metrics:
     ) -> tuple[list[tuple[Sums, Histogram | None]], Marks]:
         """Return the same of one class, with histograms where these are still kept."""
         fields = [f"{name}|{what}" for what in _SUMS]
-        commands: list[Command] = [("HMGET", self._sums_key(at, length), *fields) for at in starts]
+        commands: list[Command] = [
+            ("HMGET", sums_key(self._keys, at, length), *fields) for at in starts
+        ]
         kept = [at for at in starts if at > clock.now() - KEPT[MINUTE]]
         minutes = [at + after for at in kept for after in range(0, length, MINUTE)]
         if minutes:
@@ -150,6 +152,22 @@ class Metrics:
             (Sums(*map(_number, values)), _added(histograms, at, length))
             for at, values in zip(starts, found, strict=True)
         ], marks
+
+    def histograms(self, names: Sequence[str], starts: Sequence[float]) -> dict[str, Histogram]:
+        """
+        Return the histogram of each of some classes, of the minutes from these starts on together.
+
+        One round trip. Of minutes that are not kept there is nothing.
+        """
+        if not names or not starts:
+            return {}
+        commands: list[Command] = [
+            ("MGET", *(self._histogram_key(name, at) for at in starts)) for name in names
+        ]
+        return {
+            name: _sum([_histogram(raw) for raw in raws if raw])
+            for name, raws in zip(names, self._link.pipeline(commands), strict=True)
+        }
 
     def mark(self, label: str, at: float) -> bool:
         """
@@ -176,7 +194,7 @@ class Metrics:
     def _additions(self, piece: Snapshot, now: float) -> list[Command]:
         commands: list[Command] = []
         for length in KEPT:
-            key = self._sums_key(now, length)
+            key = sums_key(self._keys, now, length)
             for name, counts in piece.items():
                 sums = zip(_SUMS, (counts.processed, counts.failed, counts.ms), strict=True)
                 commands += [("HINCRBY", key, f"{name}|{what}", n) for what, n in sums if n]
@@ -206,12 +224,6 @@ class Metrics:
             marks.update(_marks(fields))
         return replies[: len(commands)], marks
 
-    def _sums_key(self, at: float, length: int) -> str:
-        minute = _utc(at)
-        name = f"{minute:%y%m%d}|{minute.hour}:{minute:%M}"
-        # Ten minutes are the minute without its last digit.
-        return self._keys.executions(name if length == MINUTE else name[:-1])
-
     def _histogram_key(self, name: str, at: float) -> str:
         minute = _utc(at)
         return self._keys.histogram(name, f"{minute.day}-{minute.hour}:{minute.minute}")
@@ -219,6 +231,24 @@ class Metrics:
 
 #: The fields of a class: all attempts, failures, ms of the others.
 _SUMS = ("p", "f", "ms")
+
+
+def sums_key(keys: Keys, at: float, length: int) -> str:
+    """Return the key of what all classes did in the minute, or the ten, of a moment (epoch s)."""
+    minute = _utc(at)
+    name = f"{minute:%y%m%d}|{minute.hour}:{minute:%M}"
+    # Ten minutes are the minute without its last digit.
+    return keys.executions(name if length == MINUTE else name[:-1])
+
+
+def total(fields: Mapping[bytes, bytes]) -> Sums:
+    """Return what all classes did together, out of the hash of a minute."""
+    sums = {what.encode(): 0 for what in _SUMS}
+    for field, value in fields.items():
+        name, _, what = field.rpartition(b"|")
+        if name and what in sums:
+            sums[what] += _number(value)
+    return Sums(*sums.values())
 
 
 def together(*snapshots: Snapshot) -> dict[str, Counts]:
@@ -260,7 +290,11 @@ def _added(histograms: Mapping[float, Histogram], start: float, length: int) -> 
     """Return the sum of the minutes from a start on; None where they are not kept."""
     found = [histograms.get(start + after) for after in range(0, length, MINUTE)]
     known = [histogram for histogram in found if histogram is not None]
-    return tuple(map(sum, zip(*known, strict=True))) if known else None
+    return _sum(known) if known else None
+
+
+def _sum(histograms: Sequence[Histogram]) -> Histogram:
+    return tuple(map(sum, zip(*histograms, strict=True))) if histograms else (0,) * BUCKETS
 
 
 def _histogram(raw: bytes | None) -> Histogram:

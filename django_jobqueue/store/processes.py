@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django_jobqueue.exceptions import StoreRefused
@@ -103,28 +103,25 @@ class Processes:
         """Return the records of these processes, of those that have one, in one round trip."""
         commands: list[Command] = [("TIME",)]
         for identity in identities:
-            commands.append(("HMGET", self._keys.process(identity), *FIELDS))
-            commands.append(("ZSCORE", self._keys.leases, identity))
-        replies = iter(self._link.pipeline(commands))
-        seconds, micros = next(replies)
-        now = int(seconds) + int(micros) / 1e6
-        found = []
-        for identity, values, end in zip(identities, replies, replies, strict=True):
-            fields = {
-                name: value for name, value in zip(FIELDS, values, strict=True) if value is not None
-            }
-            if "info" in fields:
-                lease = None if end is None else float(end) / 1000 - now
-                found.append(Record(identity, fields, lease))
-        return found
+            commands += record_commands(self._keys, identity)
+        time, *replies = self._link.attempt(commands)
+        # A key of a wrong type is no record, and hides no other.
+        it = iter([None if isinstance(reply, StoreRefused) else reply for reply in replies])
+        found = [
+            record_of(identity, values, end, time)
+            for identity, values, end in zip(identities, it, it, strict=True)
+        ]
+        return [record for record in found if record is not None]
 
     def work(self) -> Iterator[tuple[str, str, bytes]]:
         """Yield what all processes run: identity, thread, JSON. Read by the hundred."""
         identities = self.identities()
         for at in range(0, len(identities), PAGE):
             page = identities[at : at + PAGE]
-            replies = self._link.pipeline([("HGETALL", self._keys.work(name)) for name in page])
+            replies = self._link.attempt([("HGETALL", self._keys.work(name)) for name in page])
             for identity, running in zip(page, replies, strict=True):
+                if isinstance(running, StoreRefused):
+                    continue
                 for thread, facts in running.items():
                     yield identity, thread.decode(errors="replace"), facts
 
@@ -194,3 +191,21 @@ class Processes:
             name.decode(errors="replace")
             for name in self._link.call("SMEMBERS", self._keys.processes)
         )
+
+
+def record_commands(keys: Keys, identity: str) -> list[Command]:
+    """Return the two commands that read the record of a process and its lease."""
+    return [("HMGET", keys.process(identity), *FIELDS), ("ZSCORE", keys.leases, identity)]
+
+
+def record_of(
+    identity: str, values: Sequence[bytes | None] | None, end: bytes | None, time: Sequence[bytes]
+) -> Record | None:
+    """Return a record out of their replies, and that of TIME; None where there is none."""
+    seconds, micros = time
+    now = int(seconds) + int(micros) / 1e6
+    pairs = zip(FIELDS, values or (None,) * len(FIELDS), strict=True)
+    fields = {name: value for name, value in pairs if value is not None}
+    if "info" not in fields:
+        return None
+    return Record(identity, fields, None if end is None else float(end) / 1000 - now)

@@ -136,6 +136,14 @@ class Queues:
         found: list[bytes] = self._link.call("LRANGE", key, -(start + count), -(start + 1))
         return found[::-1]
 
+    def windows(self, queue: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Return what stands in several places, each a start and a count, as ``page`` does."""
+        key = self._keys.queue(queue)
+        pages = self._link.pipeline(
+            [("LRANGE", key, -(start + count), -(start + 1)) for start, count in spans]
+        )
+        return [raw for page in pages for raw in page[::-1]]
+
     def look(self, queue: str, start: int, count: int) -> tuple[int, list[bytes]]:
         """Return the length of a queue and a page of it, the next to run first, from one moment."""
         key = self._keys.queue(queue)

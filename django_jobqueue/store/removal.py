@@ -11,6 +11,17 @@ from django_jobqueue.store.locks import ENDS, NEITHER, lock_in, lock_words
 #: Jobs that one script removes.
 PAGE = 100
 
+#: Entries of a list by which a script looks around where a job was, and those that are read to
+#: find a page again that has moved further.
+MARGIN = 100
+STEPS = 10
+STEP = 1_000
+STEP_BYTES = 4_000_000
+
+#: Where each job stood in a list a moment ago, as LINDEX counts: -1 is the next to run, 0 the
+#: last pushed. None where nobody knows: then all is compared.
+Indexes = Sequence[int | None]
+
 
 class Removal:
     """
@@ -25,25 +36,31 @@ class Removal:
         self._keys = keys
         self._dead_limits = (dead_entries, dead_age)
 
-    def delete(self, place: Place, entries: Sequence[bytes]) -> int:
-        """Remove these entries for good and free their locks; return how many were there."""
-        return self._remove(place, entries, "delete", lambda raw: (b"", NEITHER))
+    def delete(self, place: Place, entries: Sequence[bytes], indexes: Indexes = ()) -> int:
+        """
+        Remove these entries for good and free their locks; return how many were there.
+
+        ``indexes`` tells of a list where each stood, so that it need not be searched for.
+        """
+        return self._remove(place, entries, indexes, "delete", lambda raw: (b"", NEITHER))
 
     def kill(
         self,
         place: Place,
         entries: Sequence[bytes],
         bury: Callable[[bytes], tuple[bytes, float]],
+        indexes: Indexes = (),
     ) -> int:
         """
         Move these entries to the dead set and free their locks; return how many were there.
 
         ``bury`` returns what is written for an entry, and the cool-down of its
         row in seconds (0 for none); it may be asked again for the same entry.
+        ``indexes`` as for ``delete``.
         """
         if place.key == self._keys.dead:
             return 0
-        return self._remove(place, entries, "kill", bury)
+        return self._remove(place, entries, indexes, "kill", bury)
 
     def clear(self, place: Place, told: Callable[[int, int], None] | None = None) -> int:
         """
@@ -59,7 +76,7 @@ class Removal:
             if not page:
                 break
             left -= len(page)
-            removed += self.delete(place, page)
+            removed += self.delete(place, page, range(-1, -len(page) - 1, -1))
             if told is not None:
                 told(removed, left)
         return removed
@@ -81,24 +98,69 @@ class Removal:
         self,
         place: Place,
         entries: Sequence[bytes],
+        indexes: Indexes,
         verb: str,
         bury: Callable[[bytes], tuple[bytes, float]],
     ) -> int:
         removed = at = 0
+        indexes = (indexes or [None] * len(entries)) if place.is_list else [None] * len(entries)
+        is_sought = False
         while at < len(entries):
             names = [place.key, self._keys.dead]
             arguments: list[Word] = ["list" if place.is_list else "zset", verb, *self._dead_limits]
-            for raw in entries[at : at + PAGE]:
+            page = entries[at : at + PAGE]
+            for raw, index in zip(page, indexes[at : at + PAGE], strict=True):
                 dead, cooldown = bury(raw)
                 lock = lock_words(
                     self._keys, names, lock_in(raw), ttl=ENDS, cooldown=cooldown or NEITHER
                 )
-                arguments += (raw, dead, *lock)
+                arguments += (raw, dead, *lock, "" if index is None else index)
             # In a long list it looks at fewer, so that nobody waits for it.
             looked_at, gone = self._link.script("remove", names, arguments)
+            if not gone and not is_sought and any(each is not None for each in indexes):
+                # Gone, all of them; or so many have left since that they stand elsewhere.
+                is_sought = True
+                found = self._found_again(place, entries[at:], indexes[at:])
+                if found is not None:
+                    entries, indexes, at = entries[at:], found, 0
+                    continue
             at += looked_at
             removed += gone
         return removed
+
+    def _found_again(
+        self, place: Place, entries: Sequence[bytes], indexes: Indexes
+    ) -> Indexes | None:
+        """
+        Return where jobs are that have all moved, None where none of a page is there.
+
+        Only near the place where they were: it is read in steps that are soon done.
+        """
+        length = self.size(place)
+        places = [
+            index - length if index is not None and index >= 0 else index for index in indexes
+        ]
+        told = {
+            raw: index
+            for raw, index in zip(entries[:PAGE], places[:PAGE], strict=True)
+            if index is not None
+        }
+        if not told or min(told.values()) >= -MARGIN:
+            return None  # a script that looks around them sees the end
+        middle = sum(told.values()) // len(told)
+        step = max(10, min(STEP, STEP_BYTES // max(map(len, told))))
+        steps = [first for n in range(STEPS) for first in (n * step, -(n + 1) * step)]
+        for first in (middle + away for away in steps):
+            last = min(first + step - 1, -1)
+            if first > -1 or last < -length:
+                continue
+            start = max(first, -length)
+            found: list[bytes] = self._link.call("LRANGE", place.key, start, last)
+            for at, raw in enumerate(found, start):
+                if raw in told:
+                    by = at - told[raw]
+                    return [each if each is None else min(each + by, -1) for each in places]
+        return None
 
 
 class Place:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from django_jobqueue.exceptions import StoreRefused
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Command, Link
+from django_jobqueue.store.metrics import MINUTE, Sums, sums_key, total
+from django_jobqueue.store.processes import Record, record_commands, record_of
+from django_jobqueue.store.tally import by_class, minute_of
+
+#: The sets that jobs wait in, or lie in for good.
+SETS = ("schedule", "retry", "dead")
 
 
 @dataclass(slots=True)
@@ -17,17 +25,23 @@ class Overview:
 
     ``counters`` as ``Stats.counters``; ``sizes`` of ``schedule``, ``retry`` and
     ``dead``; ``queues`` by name their sizes, and ``heads`` the payload that is the
-    next to run, of those that are not empty; ``held`` by class. ``processes`` has of
-    each that has a record its ``info`` (JSON) and how many jobs it runs.
+    next to run, of those that are not empty; ``held`` by class. ``processes`` has
+    those that have a record. ``days`` has processed and failed of each day, ``minutes`` what
+    all classes did in each minute by its start, ``stopped`` what kill switches stopped of each
+    class in these minutes. ``broken`` are the keys that have a wrong type: they count as empty.
     """
 
-    counters: dict[str, int]
-    sizes: dict[str, int]
-    paused: frozenset[str]
+    counters: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
     queues: dict[str, int] = field(default_factory=dict)
     heads: dict[str, bytes] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
-    processes: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    processes: dict[str, Record] = field(default_factory=dict)
+    days: dict[str, tuple[int, int]] = field(default_factory=dict)
+    minutes: dict[float, Sums] = field(default_factory=dict)
+    stopped: dict[str, Counter[str]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
 
 
 class _Names(NamedTuple):
@@ -58,32 +72,36 @@ class Stats:
         """
         return _counters(*self._link.pipeline(self._of_counters()))
 
-    def overview(self) -> Overview:
+    def overview(self, days: Sequence[str] = (), minutes: Sequence[float] = ()) -> Overview:
         """
         Return everything at once, in one round trip.
 
-        The first look, and one that meets a new queue, process or held class,
+        Also of some UTC days (``YYYY-MM-DD``), and of minutes by their starts in epoch
+        seconds. The first look, and one that meets a new queue, process or held class,
         takes a second trip for what is new.
         """
-        keys, known = self._keys, self._names
-        sets = ("schedule", "retry", "dead")
-        fixed: list[Command] = [
-            *self._of_counters(),
-            *(("ZCARD", keys.sorted_set(name)) for name in sets),
-            ("SMEMBERS", keys.paused),
-            ("SMEMBERS", keys.queues),
-            ("SMEMBERS", keys.processes),
-            ("SMEMBERS", keys.held_classes),
-        ]
-        replies = self._link.pipeline([*fixed, *self._of_names(known)])
-        counted, sizes = replies[:3], replies[3:6]
-        paused, *members = map(_texts, replies[6:10])
-        there = _Names(*members)
-        found = Overview(_counters(*counted), dict(zip(sets, sizes, strict=True)), paused)
-        self._fill(found, known, there, replies[10:])
+        found, known = Overview(), self._names
+        fixed = [
+            *self._of_counters(), *self._of_sets(), ("TIME",),
+            *self._of_days(days), *self._of_minutes(minutes),
+        ]  # fmt: skip
+        replies = iter(self._ask([*fixed, *self._of_names(known)], found.broken))
+        found.counters = _counters(*(next(replies) for _ in range(3)))
+        found.sizes = {name: next(replies) for name in SETS}
+        found.paused = _texts(next(replies))
+        there = _Names(*(_texts(next(replies)) for _ in _Names._fields))
+        time = next(replies)
+        if days:
+            found.days = _by_day(days, next(replies))
+        found.minutes = {start: total(next(replies)) for start in minutes}
+        for _ in minutes:
+            for name, counts in by_class(next(replies)).items():
+                found.stopped.setdefault(name, Counter()).update(counts)
+        self._fill(found, known, there, time, replies)
         new = _Names(*(now - before for now, before in zip(there, known, strict=True)))
         if any(new):
-            self._fill(found, new, there, self._link.pipeline(self._of_names(new)))
+            replies = iter(self._ask(self._of_names(new), found.broken))
+            self._fill(found, new, there, time, replies)
         self._names = there
         return found
 
@@ -91,10 +109,7 @@ class Stats:
         """Return processed and failed of some UTC days (``YYYY-MM-DD``), in one round trip."""
         if not days:
             return []
-        keys = self._keys
-        counts = self._link.call("MGET", *map(keys.processed_on, days), *map(keys.failed_on, days))
-        numbers = [_number(count) for count in counts]
-        return list(zip(numbers[: len(days)], numbers[len(days) :], strict=True))
+        return list(_by_day(days, self._link.call(*self._of_days(days)[0])).values())
 
     def reset(self, names: Iterable[str]) -> None:
         """Let the totals of ``processed`` or ``failed`` begin at 0 again; the days stay."""
@@ -105,34 +120,77 @@ class Stats:
         keys = self._keys
         return [("GET", keys.processed), ("GET", keys.failed), ("HGETALL", keys.counters)]
 
+    def _of_sets(self) -> list[Command]:
+        keys = self._keys
+        return [
+            *(("ZCARD", keys.sorted_set(name)) for name in SETS),
+            ("SMEMBERS", keys.paused),
+            ("SMEMBERS", keys.queues),
+            ("SMEMBERS", keys.processes),
+            ("SMEMBERS", keys.held_classes),
+        ]
+
+    def _of_days(self, days: Sequence[str]) -> list[Command]:
+        keys = self._keys
+        names = (*map(keys.processed_on, days), *map(keys.failed_on, days))
+        return [("MGET", *names)] if days else []
+
+    def _of_minutes(self, minutes: Sequence[float]) -> list[Command]:
+        keys = self._keys
+        return [
+            *(("HGETALL", sums_key(keys, start, MINUTE)) for start in minutes),
+            *(("HGETALL", keys.tally(minute_of(start))) for start in minutes),
+        ]
+
     def _of_names(self, names: _Names) -> list[Command]:
         keys = self._keys
         commands: list[Command] = []
         for queue in sorted(names.queues):
             commands += (("LLEN", keys.queue(queue)), ("LINDEX", keys.queue(queue), -1))
-        commands += [
-            ("HMGET", keys.process(name), "info", "busy") for name in sorted(names.processes)
-        ]
+        for identity in sorted(names.processes):
+            commands += record_commands(keys, identity)
         commands += [("ZCARD", keys.held(name)) for name in sorted(names.held)]
         return commands
 
-    def _fill(self, found: Overview, names: _Names, there: _Names, replies: list[Any]) -> None:
+    def _ask(self, commands: Sequence[Command], broken: set[str]) -> list[Any]:
+        """Return replies, those of an empty key in place of what a wrong type refuses."""
+        replies = self._link.attempt(commands)
+        for at, (command, reply) in enumerate(zip(commands, replies, strict=True)):
+            if isinstance(reply, StoreRefused):
+                broken.add(str(command[1])[len(self._keys.prefix) :])
+                empty = _EMPTY.get(command[0])
+                replies[at] = None if empty is None else empty()
+        return replies
+
+    def _fill(
+        self,
+        found: Overview,
+        names: _Names,
+        there: _Names,
+        time: Sequence[bytes],
+        replies: Iterator[Any],
+    ) -> None:
         """Take in the replies of what has these names, where it is still there."""
-        it = iter(replies)
         for queue in sorted(names.queues):
-            size, head = next(it), next(it)
+            size, head = next(replies), next(replies)
             if queue in there.queues:
                 found.queues[queue] = size
                 if head is not None:
                     found.heads[queue] = head
         for identity in sorted(names.processes):
-            info, busy = next(it)
-            if identity in there.processes and info is not None:
-                found.processes[identity] = (info, _number(busy))
+            record = record_of(identity, next(replies), next(replies), time)
+            if identity in there.processes and record is not None:
+                found.processes[identity] = record
         for job_class in sorted(names.held):
-            size = next(it)
+            size = next(replies)
             if job_class in there.held and size:
                 found.held[job_class] = size
+
+
+#: What an empty key answers to a command, where that is not None.
+_EMPTY: Mapping[Any, Callable[[], Any]] = {
+    "LLEN": int, "ZCARD": int, "SMEMBERS": list, "HGETALL": dict,
+}  # fmt: skip
 
 
 def _counters(processed: Any, failed: Any, ours: dict[bytes, bytes]) -> dict[str, int]:
@@ -153,3 +211,10 @@ def _number(value: bytes | None) -> int:
 
 def _texts(members: Iterable[bytes]) -> frozenset[str]:
     return frozenset(member.decode(errors="replace") for member in members)
+
+
+def _by_day(days: Sequence[str], counts: Sequence[bytes | None]) -> dict[str, tuple[int, int]]:
+    numbers = [_number(count) for count in counts]
+    return dict(
+        zip(days, zip(numbers[: len(days)], numbers[len(days) :], strict=True), strict=True)
+    )

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_jobqueue.store.acl import Permissions
+from django_jobqueue.store.bulk import BulkRecords
+from django_jobqueue.store.checkup import Checkup
 from django_jobqueue.store.claims import Claims
 from django_jobqueue.store.entries import Entries
 from django_jobqueue.store.epoch import Epoch
@@ -69,6 +71,7 @@ class Store:
         self.locks = Locks(self._link, self.keys)
         self.held = HeldJobs(self._link, self.keys)
         self.removal = Removal(self._link, self.keys, dead_entries=dead_entries, dead_age=dead_age)
+        self.bulk = BulkRecords(self._link, self.keys)
         self.processes = Processes(self._link, self.keys)
         self.stats = Stats(self._link, self.keys)
         self.metrics = Metrics(self._link, self.keys)
@@ -79,6 +82,7 @@ class Store:
         self.epoch = Epoch(self._link, self.keys)
         self.survey = Survey(self._link, self.keys)
         self.eraser = Eraser(self._link, self.keys)
+        self.checkup = Checkup(self._link, self.keys)
 
     @property
     def address(self) -> str:

@@ -37,6 +37,36 @@ class Survey:
         yield from self._of_set(RETRY, self._keys.retry)
         yield from self._of_set(HELD, self._keys.held(job_class))
 
+    def places(self) -> Iterator[tuple[str, Iterator[list[bytes]]]]:
+        """
+        Yield every place but the dead set, with what reads its payloads a page at a time.
+
+        ``schedule``, ``queue:NAME``, ``process:IDENTITY`` for what a process has claimed,
+        ``retry`` and ``held:CLASS``, in the order of ``jobs``; first of all, because they are
+        quick to read, the claims of processes with a lease.
+        """
+        for name in self._link.call("ZRANGE", self._keys.leases, 0, -1):
+            yield self._claims_of(self._keys.claims(name.decode(errors="replace")))
+        yield SCHEDULE, self._pages(self._of_set(SCHEDULE, self._keys.schedule))
+        for name in self._names(self._keys.queues):
+            yield f"{QUEUE}:{name}", self._pages(self._of_queue(name))
+        for names in self._scan("SCAN", match=self._keys.all_claims):
+            for name in sorted(set(names)):
+                yield self._claims_of(name.decode(errors="replace"))
+        yield RETRY, self._pages(self._of_set(RETRY, self._keys.retry))
+        for name in self._names(self._keys.held_classes):
+            yield f"{HELD}:{name}", self._pages(self._of_set(HELD, self._keys.held(name)))
+
+    def _claims_of(self, key: str) -> tuple[str, Iterator[list[bytes]]]:
+        (identity,) = self._keys.claimants([key.encode()])
+        return f"process:{identity}", (self._link.call("HVALS", key) for _ in range(1))
+
+    def _names(self, key: str) -> list[str]:
+        return sorted(name.decode(errors="replace") for name in self._link.call("SMEMBERS", key))
+
+    def _pages(self, found: Iterator[tuple[str, list[bytes]]]) -> Iterator[list[bytes]]:
+        return (page for _, page in found)
+
     def _of_queue(self, name: str) -> Iterator[tuple[str, list[bytes]]]:
         # From the end that is pushed to: a push moves what was read already to the
         # places ahead, and what is taken at the other end is met among the claims.

@@ -28,7 +28,7 @@ class Tally:
         """Count jobs by the wire name of their class, in one round trip; also in the totals."""
         if not counts:
             return
-        key = self._keys.tally(_minute(clock.now()))
+        key = self._keys.tally(minute_of(clock.now()))
         # A full Redis refuses all of it, and who counts again does not count twice.
         self._link.pipeline(
             [
@@ -41,20 +41,34 @@ class Tally:
 
     def last(self, minutes: int = 60) -> dict[str, Counter[str]]:
         """Return what was counted in the last minutes, this one included, by class."""
-        now = clock.now()
-        found = self._link.pipeline(
-            [
-                ("HGETALL", self._keys.tally(_minute(now - 60 * ago)))
-                for ago in range(min(minutes, KEPT // 60))
-            ]
-        )
         sums: dict[str, Counter[str]] = {}
-        for counts in found:
-            for field, count in counts.items():
-                name, _, what = field.decode(errors="replace").rpartition("|")
-                sums.setdefault(name, Counter())[what] += int(count)
+        for _, counts in self.by_minute(minutes):
+            for name, count in counts.items():
+                sums.setdefault(name, Counter()).update(count)
         return sums
 
+    def by_minute(self, minutes: int = 60) -> list[tuple[float, dict[str, Counter[str]]]]:
+        """
+        Return what was counted in each of the last minutes, this one first, by class.
 
-def _minute(at: float) -> str:
+        Each minute with its beginning in epoch seconds. At most those that are kept.
+        """
+        now = clock.now()
+        begun = [now // 60 * 60 - 60 * ago for ago in range(min(minutes, KEPT // 60))]
+        found = self._link.pipeline([("HGETALL", self._keys.tally(minute_of(at))) for at in begun])
+        return [(at, by_class(counts)) for at, counts in zip(begun, found, strict=True)]
+
+
+def by_class(fields: Mapping[bytes, bytes]) -> dict[str, Counter[str]]:
+    """Return what was stopped of each class, out of the hash of a minute."""
+    found: dict[str, Counter[str]] = {}
+    for field, count in fields.items():
+        name, _, what = field.decode(errors="replace").rpartition("|")
+        if count.isdigit():  # else others wrote it
+            found.setdefault(name, Counter())[what] += int(count)
+    return found
+
+
+def minute_of(at: float) -> str:
+    """Return the minute of a moment (epoch s) as it stands in the key of its counts."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y%m%d%H%M")

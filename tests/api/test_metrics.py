@@ -193,6 +193,28 @@ def test_a_share_that_there_cannot_be_is_refused(percent: float) -> None:
 # Deploys ----------------------------------------------------------------------
 
 
+def test_percentiles_of_several_classes_are_those_that_each_has_alone(
+    clock: FrozenClock, count_round_trips: Callable[[], int]
+) -> None:
+    ran("A", 0, 0, 5)
+    clock.now -= 300
+    ran("A", 25)
+    ran("B", 7)
+    clock.now += 300
+    count_round_trips()
+    found = Metrics().percentiles(["A", "B", "C"], minutes=10)
+    assert count_round_trips() == 1
+    for name in "AB":
+        alone = Metrics().for_job(name, minutes=10).jobs[name]
+        assert found[name] == (alone.p50, alone.p95, alone.p99)
+    assert found["C"] == (None, None, None)
+    assert Metrics().percentiles(["A"], (50,), minutes=1) == {"A": (0.02,)}
+    assert Metrics().percentiles(["A"], (50,), hours=72) == {"A": (0.02,)}
+    assert Metrics().percentiles([]) == {}
+    with pytest.raises(ValueError, match="72 hours"):
+        Metrics().percentiles(["A"], hours=73)
+
+
 def test_deploys_of_the_time_are_in_the_report(clock: FrozenClock) -> None:
     assert Metrics().mark("before", datetime.fromtimestamp(NOW - 3 * 3_600, UTC))
     assert Metrics().mark("v2")

@@ -13,6 +13,7 @@ from django_jobqueue.api import Process, ProcessSet, WorkSet
 from django_jobqueue.connection import store
 from tests.api.samples import NAME, jid_of, payload, ruby
 from tests.conftest import JobqueueSettings
+from tests.store.faults import wrong_type
 from tests.support.clocks import freeze
 from tests.support.inside import Inside
 
@@ -51,6 +52,8 @@ def test_a_process_is_read_as_it_told() -> None:
     assert (process.tag, process.labels, process.version) == ("shop", ["a", "b"], "django-jobqueue")
     assert (process.queues, process.weights) == (["high", "low"], {"high": 5, "low": 1})
     assert (process.concurrency, process.busy, process.rtt) == (10, 3, 0.0015)
+    assert process.queues_with_weights == {"high": 5, "low": 1}
+    assert process.utilisation == 0.3
     assert process.beat == datetime(2023, 11, 14, 22, 13, 30, 250_000, UTC)
     assert process.rss == 2048 * 1024
     assert (process.is_quiet, process.stopping(), process.embedded) == (False, False, False)
@@ -68,7 +71,20 @@ def test_a_ruby_process_is_read(inside: Inside) -> None:
     process = ProcessSet().get(RUBY)
     assert process is not None
     assert (process.lease, process.is_quiet, process.weights) == (None, True, {})
+    assert (process.queues_with_weights, process.utilisation) == ({"default": 0}, 0.0)
     assert ProcessSet().get("nobody") is None
+
+
+def test_a_record_of_a_wrong_type_hides_no_other(inside: Inside) -> None:
+    job = payload(1).encode()
+    for identity in (OURS, RUBY):
+        store().processes.record(identity, FACTS, {"t": work(job, 1)})
+    with (
+        wrong_type(inside.client, inside.key(RUBY)),
+        wrong_type(inside.client, inside.key(f"{RUBY}:work")),
+    ):
+        assert [process.identity for process in ProcessSet()] == [OURS]
+        assert [each.process for each in WorkSet()] == [OURS]
 
 
 @pytest.mark.parametrize("info", ["", "[]", "{", "7", "[" * 5000, "hostile"])

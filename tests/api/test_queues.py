@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from django_jobqueue.api import Queue
-from django_jobqueue.api import jobs as room
+from django_jobqueue.api import Progress, Queue
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import InvalidQuery, SearchUnfinished, StoreRefused
 from django_jobqueue.payload import Payload
@@ -252,11 +251,27 @@ def test_a_deletion_that_has_spent_its_budget_tells_what_it_did(
 def test_a_queue_is_cleared_by_the_hundred_and_its_locks_with_it(inside: Inside) -> None:
     jobs = [payload(n, once=True) for n in range(250)]
     enqueue(*jobs)
-    told: list[room.Progress] = []
+    told: list[Progress] = []
     assert Queue("low").clear(told.append) == 250
     assert [(each.done, each.total) for each in told] == [(100, 250), (200, 250), (250, 250)]
     assert not any(name.startswith("jq:unique") for name in inside.names())
     assert Queue("low").clear() == 0
+
+
+def test_a_job_that_was_read_long_ago_is_found_wherever_it_is_by_now(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_jobqueue.store.removal.STEPS", 0)  # as if it had moved far
+    raws = enqueue(*map(payload, range(1_500)))
+    first, second = Queue("low").page(600, 2)
+    assert (first.index, Queue("low").page(3, 1, newest_first=True)[0].index) == (-601, 3)
+    inside.client.rpop(inside.key("queue:low"), 400)
+    assert not first.delete()
+    monkeypatch.setattr("django_jobqueue.api.entries.FRESH", 0.0)
+    assert first.delete()
+    assert second.kill()
+    assert not first.delete()
+    assert inside.raw("low") == [*raws[400:600], *raws[602:]]
 
 
 def test_jobs_that_match_are_deleted_and_killed(inside: Inside) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
-from django_jobqueue.api import Day, Stats
+from django_jobqueue.api import Day, ProcessSet, Slice, Stats
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import InvalidQuery
 from django_jobqueue.store.store import Store
 from tests.api.samples import NAME, enqueue, payload, put, ruby
 from tests.conftest import JobqueueSettings
+from tests.store.faults import wrong_type
 from tests.support.clocks import FrozenClock, freeze
 from tests.support.inside import Inside
 from tests.support.server import RedisServer
@@ -62,6 +65,15 @@ def test_everything_is_counted(inside: Inside) -> None:
     assert stats.paused == {"low"}
     assert (stats.processes, stats.busy) == (2, 4)
     assert stats.unworked == ["low", "odd"]
+
+
+def test_a_queue_whose_processes_are_all_quiet_is_worked_by_nobody(inside: Inside) -> None:
+    fill(inside)
+    facts: dict[str, str | int | float] = {"info": json.dumps({"queues": ["default", "low"]})}
+    store().processes.record("h:0:0123456789ab", {**facts, "quiet": "true"}, {})
+    assert Stats().unworked == ["default", "low", "odd"]
+    store().processes.record("h:1:0123456789ab", {**facts, "quiet": "false"}, {})
+    assert Stats().unworked == ["odd"]
 
 
 def test_an_empty_redis_has_nothing() -> None:
@@ -116,6 +128,71 @@ def test_another_redis_is_counted_where_one_is_given(
     other.close()
 
 
+def test_days_and_minutes_are_read_in_the_same_round_trip(
+    inside: Inside, clock: FrozenClock, count_round_trips: Callable[[], int]
+) -> None:
+    fill(inside)
+    Stats().refresh()
+    for day, processed in (("2023-11-14", 3), ("2023-11-13", "x"), ("2023-11-11", 9)):
+        inside.client.set(inside.key(f"stat:processed:{day}"), processed)
+    inside.client.hset(
+        inside.key("j|231114|22:13"),
+        mapping={"A|p": 5, "A|f": 1, "A|ms": 1500, "B|p": 2, "B|ms": 500, "B|x": 7, "p": "9"},
+    )
+    inside.client.hset(inside.key("jq:tally:202311142212"), mapping={"A|refused": 2, "A|x": "?"})
+    count_round_trips()
+    stats = Stats(days=3, minutes=2)
+    assert stats.days == [
+        Day(date(2023, 11, 12), 0, 0), Day(date(2023, 11, 13), 0, 0), Day(date(2023, 11, 14), 3, 0),
+    ]  # fmt: skip
+    assert stats.minutes == [Slice(1_699_999_920.0, 0, 0, 0.0), Slice(1_699_999_980.0, 7, 1, 2.0)]
+    assert stats.stopped == {"A": Counter(refused=2)}
+    assert (stats.enqueued, stats.dead, stats.processes) == (4, 4, 2)
+    assert count_round_trips() == 1
+    clock.now += 86_400
+    assert stats.refresh().days[-1] == Day(date(2023, 11, 15), 0, 0)
+    assert (Stats().days, Stats().minutes, Stats().stopped) == ([], [], {})
+
+
+def test_processes_are_told_as_the_set_of_them_tells(inside: Inside) -> None:
+    info = json.dumps({"queues": ["low"], "concurrency": 5, "hostname": "h"})
+    facts: dict[str, Any] = {
+        "info": info,
+        "busy": 2,
+        "beat": 1_700_000_000.5,
+        "quiet": "true",
+        "rss": 3,
+    }
+    store().processes.record("h:1:0123456789ab", facts, {})
+    inside.client.zadd(inside.key("jq:leases"), {"h:1:0123456789ab": 1e15})
+    (process,) = Stats().process_list
+    (same,) = ProcessSet()
+    for name in ("identity", "hostname", "busy", "concurrency", "beat", "is_quiet", "rss"):
+        assert getattr(process, name) == getattr(same, name)
+    assert process.lease is not None
+    assert process.lease > 0
+    assert Stats().concurrency == 5
+
+
+def test_a_key_of_a_wrong_type_breaks_nothing_else(inside: Inside) -> None:
+    fill(inside)
+    whole = ["queue:low", "retry", "h:0:0123456789ab", f"jq:held:{NAME}", "jq:leases", "paused",
+             "stat:processed", "j|231114|22:13", "jq:tally:202311142213"]  # fmt: skip
+    with ExitStack() as faults:
+        for name in whole:
+            faults.enter_context(wrong_type(inside.client, inside.key(name)))
+        for stats in (Stats(days=1, minutes=1), Stats(days=1, minutes=1)):
+            assert stats.broken == ["low"]
+            assert stats.broken_keys == sorted(whole)
+            assert stats.queues == {"default": 2, "odd": 1, "low": 0, "empty": 0}
+            assert (stats.retries, stats.dead, stats.held) == (0, 4, 0)
+            assert (stats.processed, stats.processes, stats.paused) == (0, 1, frozenset())
+    with wrong_type(inside.client, inside.key("queues")):
+        assert Stats().queues == {}
+        assert (Stats().broken, Stats().broken_keys) == ([], ["queues"])
+    assert (Stats().broken, Stats().enqueued) == ([], 4)
+
+
 def test_days_are_told_the_latest_first_in_one_round_trip(
     inside: Inside, count_round_trips: Callable[[], int]
 ) -> None:
@@ -134,6 +211,8 @@ def test_days_are_told_the_latest_first_in_one_round_trip(
 @pytest.mark.parametrize(
     "call",
     [
+        lambda stats: Stats(days=-1), lambda stats: Stats(days=1826),
+        lambda stats: Stats(minutes=481), lambda stats: Stats(minutes=True),
         lambda stats: stats.history(0), lambda stats: stats.history(1826),
         lambda stats: stats.history(True), lambda stats: stats.history("7"),
         lambda stats: stats.history(7, "2023-11-14"),

@@ -441,7 +441,9 @@ MUTANTS = (
         _mutant(
             f"a removal does not look whether the job is still there ({kind})",
             "remove",
-            ("  if is_there(ARGV[i]) then\n", f"  if kind == '{kind}' or is_there(ARGV[i]) then\n"),
+            ("  if at then\n", f"  if at or kind == '{kind}' then\n"),
+            ("redis.call('LSET', place, at,", "redis.pcall('LSET', place, at or '?',"),
+            ("note_mark(at)\n    else", "note_mark(at or -1)\n    else"),
         )
         for kind in ("list", "zset")
     ),
@@ -456,8 +458,8 @@ MUTANTS = (
         ("  redis.call('ZREMRANGEBYRANK', dead, 1, 0)\n", ""),
         (
             "    if verb == 'kill' then\n      redis.call('ZADD'",
-            "    redis.call(kind == 'list' and 'LREM' or 'ZREM', place,"
-            " unpack(kind == 'list' and { -1, ARGV[i] } or { ARGV[i] }))\n"
+            "    redis.call(kind == 'list' and 'LSET' or 'ZREM', place,"
+            " unpack(kind == 'list' and { at, marker } or { ARGV[i] }))\n"
             "    if verb == 'kill' then\n      redis.call('ZADD'",
         ),
     ),

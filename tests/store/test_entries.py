@@ -45,6 +45,19 @@ def test_pages_are_read_by_rank_from_either_end(
     assert store.entries.ranks(dead, 4, 1) == (3, 3)
 
 
+def test_some_time_is_read_from_any_place_in_it(
+    store: Store, raw: redis.Redis, dead: Place
+) -> None:
+    add(raw, dead, *((b"%d" % n, n) for n in range(10)))
+    assert store.entries.range(dead, 2, 7.5, 0, 2) == [(b"2", 2.0), (b"3", 3.0)]
+    assert store.entries.range(dead, 2, 7.5, 4, 5) == [(b"6", 6.0), (b"7", 7.0)]
+    assert store.entries.range(dead, float("-inf"), float("inf"), 9, 5) == [(b"9", 9.0)]
+    assert store.entries.range(dead, 2, 7.5, 6, 5) == []
+    assert store.entries.windows(dead, [(1, 2), (8, 5)]) == [
+        (b"1", 1.0), (b"2", 2.0), (b"8", 8.0), (b"9", 9.0),
+    ]  # fmt: skip
+
+
 def test_an_empty_set_has_nothing(store: Store, dead: Place) -> None:
     assert store.entries.page(dead, 0, 5) == []
     assert store.entries.last_score(dead) is None

@@ -85,6 +85,15 @@ def test_a_pipeline_raises_its_first_error_and_runs_the_rest(link: Link, key_pre
     assert link.call("GET", f"{key}2") == b"z"
 
 
+def test_an_attempt_keeps_the_replies_that_others_spoil(link: Link, key_prefix: str) -> None:
+    key = f"{key_prefix}text"
+    link.call("SET", key, "a")
+    refused, text, nothing = link.attempt([("LLEN", key), ("GET", key), ("HGETALL", f"{key}:none")])
+    assert isinstance(refused, StoreRefused)
+    assert (text, nothing) == (b"a", {})
+    assert link.attempt([]) == []
+
+
 def test_a_transaction_that_cannot_be_queued_does_nothing(link: Link, key_prefix: str) -> None:
     with pytest.raises(StoreRefused):
         link.pipeline([("SET", f"{key_prefix}k", "x"), ("NO_SUCH_COMMAND",)], atomic=True)

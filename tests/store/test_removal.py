@@ -342,7 +342,7 @@ def test_a_hundred_thousand_unique_jobs_are_cleared_and_none_stays_locked(
     store.close()
 
 
-def test_jobs_deep_in_a_long_queue_are_removed_a_few_at_a_time(
+def test_jobs_deep_in_a_long_queue_are_searched_for_once_a_page(
     private_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = private_redis(appendonly="no", slowlog_log_slower_than=0, slowlog_max_len=5000)
@@ -359,20 +359,95 @@ def test_jobs_deep_in_a_long_queue_are_removed_a_few_at_a_time(
         assert store.removal.delete(place, entries[:50]) == 50
         assert store.removal.kill(place, entries[50:], dead) == 50
         assert sum(looked_at for looked_at, _ in scripts) == PAGE
-        # Two searches of 50,000 for each job: two jobs are enough for one script.
-        assert max(looked_at for looked_at, _ in scripts) == 2
+        # They stand together.
+        assert scripts == [(50, 50), (50, 50)]
         assert client.llen(store.keys.queue("q")) == 50_000
         assert client.zcard(store.keys.dead) == 50
         # A search in vain costs as much.
         scripts.clear()
         assert store.removal.delete(place, entries) == 0
-        assert max(looked_at for looked_at, _ in scripts) == 5
+        assert max(looked_at for looked_at, _ in scripts) == 2
         logger.info("%d searches in vain: %s", PAGE, _slowest(client))
         # At the end that runs next nothing has to be searched.
         scripts.clear()
         assert store.removal.delete(place, filling[:PAGE]) == PAGE
         assert scripts == [(PAGE, PAGE)]
     store.close()
+
+
+def test_jobs_that_stand_far_apart_are_removed_a_few_at_a_time(
+    store: Store, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [b"%d" % n for n in range(250)]
+    store.queues.push({"q": jobs})
+    place = place_of(store, "queue")
+    # From one end to the other and back, past the window around each.
+    wanted = [jobs[at] for at in (0, 249, 1, 248, 120, 120, 5)] + [b"not there"]
+    assert store.removal.delete(place, wanted) == 6
+    left = [job for job in jobs if job not in wanted]
+    assert store.queues.page("q", 0, 250) == left
+    assert store.removal.kill(place, [jobs[7], *left[-1:-30:-1], jobs[8]], dead) == 31
+    assert len(look().queues["q"]) == 250 - 6 - 31
+
+
+@pytest.mark.parametrize("from_the_left", [False, True])
+@pytest.mark.parametrize("by", [-3_000, -150, -40, 0, 40, 150, 3_000, 20_000])
+def test_jobs_are_found_again_where_they_were_or_near(
+    store: Store, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch, by: int, from_the_left: bool
+) -> None:
+    jobs = [b"%d" % n for n in range(40_000)]
+    for start in range(0, len(jobs), 5_000):
+        store.queues.push({"q": jobs[start : start + 5_000]})
+    scripts = scripts_of(store, monkeypatch)
+    wanted = jobs[35_000:35_100:3]
+    offset = len(jobs) if from_the_left else 0
+    indexes = [offset - 1 - n - by for n in range(35_000, 35_100, 3)]
+    removed = store.removal.delete(place_of(store, "queue"), wanted, indexes)
+    # Nobody reads through all of a long list for a page that may well be gone.
+    assert removed == (len(wanted) if abs(by) < 10_000 else 0)
+    assert len(scripts) <= 2
+    assert raw.llen(store.keys.queue("q")) == len(jobs) - removed
+    left = set(store.queues.page("q", 0, 40_000))
+    assert not left & set(wanted) if removed else left.issuperset(wanted)
+
+
+def test_what_is_gone_from_where_it_was_takes_nothing_else_with_it(
+    store: Store, look: Look
+) -> None:
+    store.queues.push_unique([unique_job(n, n) for n in range(50)])
+    place = place_of(store, "queue")
+    gone = [unique_job(n, n).raw for n in range(100, 140)]
+    assert store.removal.kill(place, gone, dead, range(-1, -41, -1)) == 0
+    assert store.removal.delete(place, [b"", *gone], [None, *range(40)]) == 0
+    # Indexes that there are not.
+    assert store.removal.delete(place, gone[:2], [-(10**9), 10**9]) == 0
+    contents = look()
+    assert (len(contents.queues["q"]), len(contents.locks)) == (50, 50)
+    wanted = [unique_job(n, n).raw for n in (49, 0)]
+    assert store.removal.delete(place, wanted, [10**9, -(10**9)]) == 2
+    assert store.removal.delete(Place.queue(store.keys, "none"), wanted, [-1, 0]) == 0
+
+
+def test_large_entries_around_a_job_are_not_all_read(store: Store, raw: redis.Redis) -> None:
+    jobs = [b"%03d" % n + b"x" * 100_000 for n in range(120)]
+    for job in jobs:
+        store.queues.push({"q": [job]})
+    place = place_of(store, "queue")
+    read_before = int(raw.info("stats")["total_net_output_bytes"])
+    # A few may have left meanwhile, and many: then it is looked for near by.
+    assert store.removal.delete(place, [jobs[60], jobs[62]], [-64, -66]) == 2
+    assert store.removal.delete(place, [jobs[80]], [-119]) == 1
+    assert raw.llen(place.key) == 117
+    assert int(raw.info("stats")["total_net_output_bytes"]) - read_before < 20_000_000
+
+
+def test_of_equal_payloads_as_many_go_as_are_told_where_they_were(store: Store) -> None:
+    store.queues.push({"q": [b"same", b"1", b"same", b"2", b"same"]})
+    place = place_of(store, "queue")
+    assert store.removal.delete(place, [b"same", b"same"], [-1, -3]) == 2
+    assert sorted(store.queues.page("q")) == [b"1", b"2", b"same"]
+    assert store.removal.delete(place, [b"same"] * 3, [-1, -2, -3]) == 1
+    assert store.queues.page("q") == [b"1", b"2"]
 
 
 def test_pages_have_what_runs_next_first(store: Store, raw: redis.Redis) -> None:

@@ -35,6 +35,7 @@ REFUSABLE = {"enqueue"}
 #: Does one thing with each script, and says which.
 VERBS: dict[str, Callable[[Store], object]] = {
     "allow": lambda store: store.held.allow("C", rate=1.0, ramp=0.0, wanted=1),
+    "bulk": lambda store: store.bulk.open("ID", {"order": "{}"}),
     "beat": lambda store: store.claims.beat(ME, 60.0),
     "due": lambda store: store.sets.due(),
     "enqueue": lambda store: store.queues.push_unique([Push("other", b"job", lock=LOCK)]),
@@ -49,6 +50,7 @@ VERBS: dict[str, Callable[[Store], object]] = {
     "start": lambda store: store.locks.start(LOCK, release=False),
     "step": lambda store: store.claims.step(ME, lease=60, batch="b", wanted=1, queues=["q"]),
     "switches": lambda store: store.switches.replace("", {}),
+    "unlock": lambda store: store.locks.release(LOCK.digest, LOCK.jid),
 }
 
 

@@ -43,6 +43,26 @@ def test_every_place_is_read_and_of_the_held_only_one_class(inside: Inside, stor
     }
 
 
+def test_places_are_told_by_their_names_and_claims_with_a_lease_first(
+    inside: Inside, store: Store
+) -> None:
+    keys = store.keys
+    put(inside, store, "a", b"1")
+    inside.client.zadd(keys.schedule, {b"2": 1})
+    inside.client.zadd(keys.held("B"), {b"3": 1})
+    inside.client.sadd(keys.held_classes, "B")
+    inside.client.hset(keys.claims("host:1:aa"), "x:1:a", b"4")
+    inside.client.zadd(keys.leases, {"host:1:aa": 1e15, "idle:1:aa": 1e15})
+    inside.client.hset(keys.claims("host:2:bb"), "x:1:a", b"5")
+    met = [(place, raw) for place, pages in store.survey.places() for page in pages for raw in page]
+    first, *others = met
+    assert first == ("process:host:1:aa", b"4")
+    assert sorted(others) == [
+        ("held:B", b"3"), ("process:host:1:aa", b"4"), ("process:host:2:bb", b"5"),
+        ("queue:a", b"1"), ("schedule", b"2"),
+    ]  # fmt: skip
+
+
 def test_nothing_is_met_where_nothing_is(store: Store) -> None:
     assert met(store) == {}
 
