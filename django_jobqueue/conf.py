@@ -45,6 +45,18 @@ EMBEDDED_DIR = ".jobqueue"
 #: The middleware that refuses the jobs of a class whose kill switch is on.
 KILL_SWITCH_MIDDLEWARE = "django_jobqueue.middleware.kill_switch.KillSwitch"
 
+#: What keys and arguments are called whose values are shown to nobody: regular expressions for
+#: whole words of a name, in the singular.
+REDACT = (
+    "password", "passwd", "pwd", "passphrase", "passcode", "secret", "token", "jwt", "otp",
+    "api_?key", "access_?key", "private_?key", "encryption_?key", "authorization", "auth",
+    "bearer", "credential", "cookie", "session", "session_?id", "credit_?card", "card_?number",
+    "cvv", "cvc", "ssn",
+)  # fmt: skip
+
+#: Settings that are printed for nobody.
+_SECRETS = frozenset({"metrics_token"})
+
 #: Outlets that put nothing into Redis.
 OUTLETS_WITHOUT_REDIS = ("fake", "inline")
 
@@ -81,8 +93,8 @@ class Settings:
     """
     The project's JOBQUEUE, complete and valid. Durations are in seconds.
 
-    Never print ``redis_url``: it may hold a password. ``repr()`` and
-    :func:`mask_url` hide it.
+    Never print ``redis_url``, which may hold a password, nor ``metrics_token``.
+    ``repr()`` hides both, :func:`mask_url` the former.
     """
 
     redis_url: str | None
@@ -118,12 +130,16 @@ class Settings:
     periodic: tuple[Timetable, ...]
     reconcilers: tuple[Timetable, ...]
     reconciler_runs_kept: float
+    redact: tuple[str, ...]
+    metrics_token: str | None
 
     def __repr__(self) -> str:
-        shown = (
-            f"{field.name}={validators.show(getattr(self, field.name))}" for field in fields(self)
-        )
+        shown = (f"{field.name}={self._shown(field.name)}" for field in fields(self))
         return f"Settings({', '.join(shown)})"
+
+    def _shown(self, name: str) -> str:
+        value = getattr(self, name)
+        return "***" if value and name in _SECRETS else validators.show(value)
 
 
 def get_settings() -> Settings:
@@ -279,6 +295,8 @@ _OPTIONS = (
     _Option("PERIODIC", timetable_settings.periodic, ()),
     _Option("RECONCILERS", timetable_settings.reconcilers, ()),
     _Option("RECONCILER_RUNS_KEPT", validators.duration(), 14 * 86_400.0),
+    _Option("REDACT", validators.redact, REDACT),
+    _Option("METRICS_TOKEN", validators.token, None),
 )
 _NAMES = [option.name for option in _OPTIONS]
 

@@ -26,6 +26,9 @@ MAX_DURATION = 100 * 365.25 * 86_400
 #: Jobs a second that nobody means to exceed: what is more is a slip.
 MAX_RATE = 1e9
 
+#: Characters of the shortest token: fewer can be guessed.
+MIN_TOKEN = 16
+
 #: The check of a key that is no setting.
 UNKNOWN = "django_jobqueue.E002"
 
@@ -213,6 +216,41 @@ def queues(value: Any) -> tuple[WeightedQueue, ...]:
             ) from None
 
     return _entries(value, read, key=lambda queue: queue.name)
+
+
+def redact(value: Any) -> tuple[str, ...]:
+    def read(entry: Any) -> str:
+        if not isinstance(entry, str) or "://" in entry:
+            raise Wrong(Fault(f"is {show(entry)}", "Write a name, or a regular expression of one"))
+        try:
+            matches_all = re.fullmatch(entry, "") is not None
+            re.compile(f"(?:{entry})")  # as it is used: flags of its own cannot be
+        except (re.error, RecursionError, OverflowError) as error:
+            raise Wrong(
+                Fault(f"is {show(entry)}, no regular expression ({error})", "Correct it")
+            ) from None
+        if matches_all:
+            raise Wrong(Fault(f"is {show(entry)}, which matches every name", "Name something"))
+        return entry
+
+    return _entries(value, read, key=str)
+
+
+def token(value: Any) -> str | None:
+    if value is None:
+        return None
+    advice = (
+        f"Set it to a secret of {MIN_TOKEN} characters or more, ASCII and without spaces, as "
+        "secrets.token_urlsafe() makes, or to None"
+    )
+    # Never with the value: it may be a secret with one character too few.
+    if not isinstance(value, str):
+        raise Wrong(Fault(f"is of type {type(value).__name__}", advice))
+    if len(value) < MIN_TOKEN:
+        raise Wrong(Fault(f"has {len(value)} characters", advice))
+    if not re.fullmatch("[!-~]+", value):
+        raise Wrong(Fault("has a character that no header can carry", advice))
+    return value
 
 
 def _entries(

@@ -83,6 +83,8 @@ def test_nothing_but_a_url_is_needed(settings: Any) -> None:
         periodic=(),
         reconcilers=(),
         reconciler_runs_kept=14 * 86_400.0,
+        redact=conf.REDACT,
+        metrics_token=None,
     )
 
 
@@ -759,3 +761,63 @@ def test_all_that_is_wrong_with_timetables_is_told_at_once() -> None:
         "JOBQUEUE['RECONCILERS']['Heal']",
         "JOBQUEUE['RECONCILERS']['Heal']",
     ]
+
+
+# What is shown to nobody -------------------------------------------------------------
+
+
+def test_names_to_redact_are_regular_expressions_in_the_place_of_the_defaults(
+    settings: Any,
+) -> None:
+    assert "password" in read(settings).redact
+    assert read(settings, REDACT=["iban", "card_?no"]).redact == ("iban", "card_?no")
+    assert read(settings, REDACT=[]).redact == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        ("password", "is 'password', not a list"),
+        ([7], "[0] is 7"),
+        (["a(b"], "[0] is 'a(b', no regular expression"),
+        (["a)|(b"], "[0] is 'a)|(b', no regular expression"),
+        (["(?i)iban"], "[0] is '(?i)iban', no regular expression"),
+        ([""], "[0] is '', which matches every name"),
+        (["ok", ".*"], "[1] is '.*', which matches every name"),
+        (["ok", "ok"], "[1] is 'ok' a second time"),
+    ],
+)
+def test_what_names_nothing_to_redact_is_refused(value: Any, complaint: str) -> None:
+    assert problem_of(REDACT=value).message.startswith(f"JOBQUEUE['REDACT']{_spaced(complaint)}")
+
+
+def _spaced(complaint: str) -> str:
+    return complaint if complaint.startswith("[") else f" {complaint}"
+
+
+def test_a_token_for_metrics_is_kept_and_never_printed(settings: Any) -> None:
+    token = f"{SECRET}-{SECRET}-{SECRET}"
+    found = read(settings, METRICS_TOKEN=token)
+    assert found.metrics_token == token
+    assert "metrics_token=***" in repr(found)
+    assert SECRET not in repr(found)
+    assert read(settings, METRICS_TOKEN=None).metrics_token is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SECRET,
+        "",
+        SECRET.encode() * 5,
+        7,
+        f"{SECRET} {SECRET} {SECRET}",
+        f"{SECRET * 3}\n",
+        "ä" * 16,
+    ],
+    ids=repr,
+)
+def test_a_token_that_can_be_guessed_or_sent_by_nobody_is_refused_untold(value: Any) -> None:
+    problem = problem_of(METRICS_TOKEN=value)
+    assert "16 characters or more" in problem.hint
+    assert SECRET not in problem.message + problem.hint

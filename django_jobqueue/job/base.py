@@ -118,6 +118,9 @@ class Job:
     #: Whether a reconciler brings the jobs back from the state of the database.
     #: Say False, and why, where none can.
     self_healing: ClassVar[bool] = True
+    #: Names of arguments that are shown to nobody: no page, command or log line has them. See
+    #: also ``JOBQUEUE["REDACT"]``, which does the same for all jobs.
+    redact: ClassVar[Sequence[str]] = ()
     #: What makes the job's arguments of an object: a ``classmethod`` or ``staticmethod``, by
     #: default its key. It is the one spelling for a view that enqueues the job and for
     #: the reconciler that does it again: with two, a unique job would come twice.
@@ -165,6 +168,17 @@ class Job:
 
     def on_exhausted(self, error: BaseException) -> None:
         """Do something when the job has failed for good. Runs before the job is moved."""
+
+    @classmethod
+    def admin_url(cls, payload: Payload) -> str | None:
+        """
+        Return the address of a page about what the job works on, for a link in the dashboard.
+
+        As in ``reverse("admin:shop_order_change", args=payload.args[:1])``. A path, or a
+        URL with http or https; None for no link. The payload may be anybody's: its
+        arguments need not fit ``perform``. What it raises is logged, and there is no link.
+        """
+        return None
 
     # What a worker calls -----------------------------------------------------------
 

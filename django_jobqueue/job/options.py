@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypedDict
@@ -88,6 +88,12 @@ def _switch_name(value: Any) -> str | None:
     return "it is the flag's name without 'disable_': letters, digits and '_'"
 
 
+def _names(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)) and all(isinstance(v, str) and v for v in value):
+        return None
+    return "it is a tuple of names of perform's arguments"
+
+
 def _switch_names(value: Any) -> str | None:
     if isinstance(value, (list, tuple)) and not any(v is None or _switch_name(v) for v in value):
         return None
@@ -115,13 +121,14 @@ CHECKS: Mapping[str, _Check] = {
     "kill_switch_fail": _one_of("open", "closed"),
     "when_disabled": _one_of(None, "hold", "run", "drop"),
     "self_healing": _flag,
+    "redact": _names,
 }
 
 #: What belongs to a class, and cannot be another thing for one call.
 OF_THE_CLASS = frozenset(
     {
         "timeout", "unique_until", "unique_key", "on_conflict", "kill_switch",
-        "kill_switch_aliases", "kill_switch_fail", "when_disabled", "self_healing",
+        "kill_switch_aliases", "kill_switch_fail", "when_disabled", "self_healing", "redact",
     }
 )  # fmt: skip
 
@@ -172,6 +179,7 @@ def option_problems(cls: type) -> list[tuple[str, str]]:
             problems.append(
                 (f"{cls.__qualname__}.{name} is {value!r}.", f"{hint[0].upper()}{hint[1:]}.")
             )
+    problems += _unknown_names(cls)
     wire_name = cls.__dict__.get("wire_name")
     if wire_name is not None and (
         not isinstance(wire_name, str) or not wire_name or "|" in wire_name
@@ -180,6 +188,20 @@ def option_problems(cls: type) -> list[tuple[str, str]]:
             (f"{cls.__qualname__}.wire_name is {wire_name!r}.", "It is a string without '|'.")
         )
     return problems
+
+
+def _unknown_names(cls: Any) -> Iterator[tuple[str, str]]:
+    """Yield what ``redact`` names in vain: a slip there would show a secret."""
+    if _names(cls.redact):
+        return
+    known = cls._arity.signature.parameters
+    for name in cls.redact:
+        if name not in known:
+            yield (
+                f"{cls.__qualname__}.redact names {name!r}, which is no argument of "
+                f"perform{cls._arity.signature}.",
+                f"There are {', '.join(known)}." if known else "It has none: leave redact empty.",
+            )
 
 
 def to_seconds(value: timedelta | float) -> float:

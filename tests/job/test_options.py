@@ -58,6 +58,7 @@ OF_ITS_CLASS: dict[str, tuple[list[Any], list[Any]]] = {
     "kill_switch_fail": (["open", "closed"], ["shut", None]),
     "when_disabled": ([None, "hold", "run", "drop"], ["keep", False]),
     "self_healing": ([True, False], [None, 1]),
+    "redact": ([(), ["token"], ("a", "b")], ["token", ("",), (1,), None]),
 }
 
 
@@ -117,6 +118,17 @@ def test_all_problems_of_a_class_are_told_each_with_the_way_out() -> None:
         f"{name}.wire_name is 'a|b'.",
     ]
     assert all(hint[0].isupper() and hint.endswith(".") for _, hint in option_problems(cls))
+
+
+def test_an_argument_to_redact_that_there_is_not_is_told_with_those_that_there_are() -> None:
+    def perform(self: Any, user_id: int, token: str) -> None: ...
+
+    right = type("Right", (Job,), {"abstract": True, "redact": ["token"], "perform": perform})
+    assert option_problems(right) == []
+    wrong = type("Wrong", (Job,), {"abstract": True, "redact": ["tokn"], "perform": perform})
+    ((fact, hint),) = option_problems(wrong)
+    assert "redact names 'tokn', which is no argument of perform(user_id" in fact
+    assert hint == "There are user_id, token."
 
 
 @pytest.mark.parametrize(("value", "length"), [(HOUR, 3600.0), (60, 60.0), (0.5, 0.5)])
