@@ -21,6 +21,7 @@ class JobQueueConfig(AppConfig):
         Then listen to the flags that are their kill switches.
         """
         from django_jobqueue import checks  # noqa: F401  registers the checks
+        from django_jobqueue.bulk import jobs  # noqa: F401  a job of our own
         from django_jobqueue.job.registry import registry
         from django_jobqueue.switches import handlers
 
