@@ -75,6 +75,20 @@ class Timetable:
         """Return the seconds between two slots; the mean of them for a cron line."""
         return float(self.every) if self.every is not None else _mean_period(self.cron or "")
 
+    @property
+    def words(self) -> str:
+        """
+        Return what a cron line says, in English: ``At 03:00 every day``.
+
+        The line itself where that cannot be said, and for an ``every`` nothing.
+        """
+        if self.cron is None:
+            return ""
+        try:
+            return CronSim(self.cron, _MONDAY).explain()
+        except Exception:  # of the many forms of a line some may have no words
+            return self.cron
+
     def _grid(self, moment: float) -> int:
         """Return the last slot at or before a moment, of those that are evenly spaced."""
         every = self.every or 1

@@ -212,3 +212,15 @@ def test_a_gap_of_a_year_is_not_walked_through(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_the_period_is_the_time_between_two_slots(timetable: Timetable, period: float) -> None:
     assert timetable.period == period
+
+
+def test_a_cron_line_is_told_in_words_or_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cron("0 3 * * *").words == "At 03:00 every day"
+    assert cron("15 10 * * 5#2").words == "At 10:15 on the second Friday of the month"
+    assert every(90).words == ""
+
+    def speechless(self: CronSim) -> str:
+        raise IndexError("no words")
+
+    monkeypatch.setattr(CronSim, "explain", speechless)
+    assert cron("0 3 * * *").words == "0 3 * * *"

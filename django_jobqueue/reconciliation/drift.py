@@ -27,7 +27,8 @@ class Drift:
     ``expected`` rows should have a job, ``standing`` jobs are there. ``missing``
     rows have none; ``cooling`` ones neither, and shall not, for theirs died.
     ``duplicated`` jobs are there besides one for the same work. ``surplus`` jobs
-    wait for a row that needs none (any more): they will find nothing to do.
+    wait for a row that needs none (any more): they will find nothing to do. Where
+    not all rows were looked at, it is not ``complete``, and no surplus is counted.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Drift:
     errors: int
     #: The primary keys of some rows that miss their job.
     sample: tuple[str, ...] = ()
+    complete: bool = True
 
     @property
     def is_zero(self) -> bool:
@@ -51,9 +53,9 @@ class Drift:
         return {**asdict(self), "is_zero": self.is_zero}
 
 
-def drift(plan: Plan) -> Drift:
+def drift(plan: Plan, *, limit: int | None = None) -> Drift:
     """
-    Compare the rows of a reconciler with what stands in Redis.
+    Compare the rows of a reconciler, or the first ``limit``, with what stands in Redis.
 
     What seems to be missing, or too much, is looked at once more at the end: a
     row may have been finished, or a job pushed, between the two looks.
@@ -65,13 +67,15 @@ def drift(plan: Plan) -> Drift:
     known: set[str] = set()
     missing: dict[str, Any] = {}
     expected = 0
-    for digest, key, is_young in _rows(plan, faults):
+    for digest, key, is_young in _rows(plan, faults, limit):
         known.add(digest)
         if not is_young:
             expected += 1
             if digest not in before:
                 missing[digest] = key
-    surplus = before.jids.keys() - known - before.claimed
+    complete = limit is None or faults.tried < limit
+    # Of a row that was not looked at nobody knows whether it needs its job.
+    surplus = before.jids.keys() - known - before.claimed if complete else set()
     if missing or surplus:
         after = standing(store(), plan.job)
         surplus = {digest for digest in surplus if digest in after} - after.claimed
@@ -88,13 +92,14 @@ def drift(plan: Plan) -> Drift:
         cooling=len(cooling),
         errors=faults.count,
         sample=tuple(str(key) for key in keys[:SHOWN]),
+        complete=complete,
     )
 
 
-def _rows(plan: Plan, faults: Faults) -> Iterator[tuple[str, Any, bool]]:
+def _rows(plan: Plan, faults: Faults, limit: int | None) -> Iterator[tuple[str, Any, bool]]:
     """Yield digest and key of every row, and whether it is too young to need a job."""
     young_from = clock.now() - plan.grace
-    for page in pages(replace(plan, grace=0.0)):
+    for page in pages(replace(plan, grace=0.0), limit=limit):
         young = set()
         if plan.grace and plan.age_field:
             times = {row.pk: moment(getattr(row, plan.age_field)) for row in page.rows}

@@ -30,6 +30,7 @@ class Forecast:
     ``missing``. ``blocked`` is the status of a run that would end before it
     looks, else empty. ``heals_in`` estimates the seconds until every missing job
     is in its queue or schedule; None where no timetable brings that about.
+    ``complete`` is whether all rows were looked at.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Forecast:
     blocked: str
     heals_in: float | None
     error: str = ""
+    complete: bool = True
 
     @property
     def would_enqueue(self) -> int:
@@ -52,9 +54,15 @@ class Forecast:
         return {**asdict(self), "would_enqueue": self.would_enqueue}
 
 
-def forecast(plan: Plan, timetable: Timetable | None = None, *, exact: bool = False) -> Forecast:
+def forecast(
+    plan: Plan,
+    timetable: Timetable | None = None,
+    *,
+    exact: bool = False,
+    limit: int | None = None,
+) -> Forecast:
     """
-    Look at all rows and at Redis, and return what a run would do.
+    Look at all rows, or the first ``limit``, and at Redis, and return what a run would do.
 
     Whether a row has a job is told by its lock; with ``exact``, and for a job
     that is not unique, by what stands in Redis. Raises what the user's code,
@@ -66,7 +74,7 @@ def forecast(plan: Plan, timetable: Timetable | None = None, *, exact: bool = Fa
     there = standing(store(), plan.job).jids if exact or not is_unique else None
     faults = Faults(plan)
     found = queued = cooling = 0
-    for page in pages(plan):
+    for page in pages(plan, limit=limit):
         found += len(page.rows)
         drafts = digests(draft_all(plan, page.rows, faults))
         have = there if there is not None else store().locks.owners(drafts)
@@ -76,9 +84,11 @@ def forecast(plan: Plan, timetable: Timetable | None = None, *, exact: bool = Fa
     queued -= faults.count
     missing = found - queued - cooling - faults.count
     heals_in = _heals_in(plan, timetable, found, clock.now() - began) if missing else 0.0
+    complete = limit is None or found < limit
     return Forecast(
-        plan.name, found, queued, cooling, faults.count, missing, blocked, heals_in, str(faults)
-    )
+        plan.name, found, queued, cooling, faults.count, missing, blocked, heals_in, str(faults),
+        complete,
+    )  # fmt: skip
 
 
 def digests(drafts: Iterable[Draft]) -> dict[str, Any]:

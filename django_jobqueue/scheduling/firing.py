@@ -9,6 +9,7 @@ from zlib import crc32
 from django.utils.module_loading import import_string
 
 from django_jobqueue.client.client import push
+from django_jobqueue.client.results import EnqueueResult
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import UnknownTimetable
 from django_jobqueue.job.base import Job
@@ -54,10 +55,15 @@ def run_now(timetable: Timetable, delay: float = 0.0) -> str | None:
     Returns its jid, or None when it was refused or is on its way. Raises: see
     ``job_of`` and ``Job.perform_async``.
     """
-    job = job_of(timetable).set(on_commit=False)
     if delay > 0:
+        job = job_of(timetable).set(on_commit=False)
         return job.perform_in(delay, *timetable.args)
-    return job.perform_async(*timetable.args)
+    return enqueue_now(timetable).jid
+
+
+def enqueue_now(timetable: Timetable) -> EnqueueResult:
+    """Push the job now and return what became of it. Raises: see ``run_now``."""
+    return job_of(timetable).set(on_commit=False).enqueue(*timetable.args)
 
 
 def push_slot(timetable: Timetable, slot: int) -> str | None:

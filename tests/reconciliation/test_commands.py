@@ -14,6 +14,7 @@ from django.core.management.base import CommandError
 from django_jobqueue.connection import store
 from django_jobqueue.models import ReconcilerState
 from django_jobqueue.reconciliation import run as run_room
+from tests.conftest import JobqueueSettings
 from tests.healing.jobs import OrderJob, ScheduleOrders, ScheduleVouchers
 from tests.healing.models import Order, Voucher
 from tests.support.inside import Inside
@@ -163,6 +164,28 @@ def test_explain_prints_how_the_database_plans_a_page(inside: Inside) -> None:
     assert inside.args("orders") == []
 
 
+def test_reconcilers_are_listed_with_how_they_stand(
+    jobqueue_settings: JobqueueSettings, monkeypatch: pytest.MonkeyPatch, inside: Inside
+) -> None:
+    jobqueue_settings(RECONCILERS={ORDERS: {"every": "1m"}})
+    make_orders(1)
+    jobqueue("reconcile", "ScheduleOrders")
+    monkeypatch.setattr(ScheduleVouchers, "job", None)
+    code, text = jobqueue("reconcile", "--list")
+    lines = text.splitlines()
+    assert code == 0
+    assert lines[0].split()[:4] == ["RECONCILER", "STATUS", "SUCCEEDED", "NEXT"]
+    (orders,) = (line for line in lines if line.startswith(ORDERS))
+    assert orders.split()[1] == "done"
+    assert orders.endswith("tests.healing.jobs.OrderJob")
+    assert any("never ran" in line and "not listed" in line for line in lines)
+    assert any("VoucherJob has no reconciler" in line for line in lines)
+    code, text = jobqueue("reconcile", "--list", "--json")
+    found = json.loads(text)
+    assert {each["status"] for each in found["reconcilers"] if each["name"] == ORDERS} == {"done"}
+    assert inside.args("orders") == [[1]]
+
+
 # drift ------------------------------------------------------------------------
 
 
@@ -219,7 +242,7 @@ def test_a_drill_removes_nothing_until_the_prefix_is_typed(
 ) -> None:
     OrderJob.set(on_commit=False).perform_async(1)
     answers(monkeypatch)("yes")
-    with pytest.raises(CommandError, match="Nothing was removed"):
+    with pytest.raises(CommandError, match="Nothing was done"):
         jobqueue("drill", "ScheduleOrders")
     assert inside.args("orders") == [[1]]
     answers(monkeypatch)(inside.prefix)

@@ -185,3 +185,14 @@ def test_rows_with_errors_are_counted_and_not_missing() -> None:
 
     found = look(args_for=args_for)
     assert (found.errors, found.missing) == (1, 1)
+
+
+def test_of_the_first_rows_alone_no_surplus_is_known() -> None:
+    make_orders(1, 2, 3)
+    plan = variant().plan()
+    reconcile(plan)
+    make_orders(4)
+    found = drift(plan, limit=2)
+    assert (found.complete, found.expected, found.surplus, found.is_zero) == (False, 2, 0, True)
+    found = drift(plan, limit=5)
+    assert (found.complete, found.expected, found.missing) == (True, 4, 1)

@@ -137,3 +137,12 @@ def test_it_is_json() -> None:
     facts = forecast(ScheduleOrders().plan()).as_dict()
     assert facts["would_enqueue"] == facts["missing"] == 1
     assert facts["name"] == "tests.healing.jobs.ScheduleOrders"
+
+
+def test_a_look_may_be_at_the_first_rows_only() -> None:
+    make_orders(1, 2, 3)
+    plan = ScheduleOrders().plan()
+    seen = forecast(plan, limit=2)
+    assert (seen.found, seen.missing, seen.complete) == (2, 2, False)
+    assert forecast(plan, limit=4).complete
+    assert forecast(plan).complete
