@@ -17,4 +17,4 @@ def confirm(command: BaseCommand, warning: str, word: str) -> None:
     except EOFError:
         raise CommandError("There is no terminal to confirm this at: give --yes.") from None
     if typed != word:
-        raise CommandError("Nothing was removed.")
+        raise CommandError("Nothing was done.")

@@ -98,21 +98,28 @@ def test_all_are_listed_with_their_next_time() -> None:
 
 def test_the_list_is_there_for_programs() -> None:
     slots.begin(HEAL)
+    first = firing.find_timetable(HEAL).next(1_800_014_400) or 0
+    due = [datetime.fromtimestamp(first + 60 * n, UTC).isoformat() for n in range(3)]
     assert listed(HEAL) == {
         "name": HEAL,
         "kind": "reconciler",
         "job": HEAL,
         "when": "every 60 s",
-        "next": datetime.fromtimestamp(
-            firing.find_timetable(HEAL).next(1_800_014_400) or 0, UTC
-        ).isoformat(),
-        "last": "2027-01-15T12:00:00+00:00",
+        "every": 60,
+        "cron": None,
+        "tz": "UTC",
+        "words": "",
+        "next": due[0],
+        "upcoming": due,
+        "last": None,
         "paused": False,
         "unpushed": False,
     }
     assert listed("nightly")["next"] == "2027-01-16T02:00:00+00:00"
-    Schedule.objects.update(last_tick=1_800_014_460)
-    assert listed(HEAL)["unpushed"] is True
+    assert listed("nightly")["upcoming"][0] == "2027-01-16T03:00:00+01:00"
+    assert listed("nightly")["words"] == "At 03:00 every day"
+    Schedule.objects.update(last_tick=first)
+    assert (listed(HEAL)["last"], listed(HEAL)["unpushed"]) == (due[0], True)
     assert json.loads(periodic("list", "--json")) == json.loads(periodic("--json", "list"))
 
 

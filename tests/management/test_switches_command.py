@@ -170,17 +170,22 @@ def test_switches_are_listed_with_what_they_stopped(store: Store) -> None:
     store.tally.add("dropped", {wire_name(ShellJob): 2})
     store.tally.add("held", {wire_name(ShellJob): 99})
     row = listed()[FLAG]
-    assert row.pop("since")
-    assert row.pop("actor")
+    for moment in ("since", "actor", "counted_from"):
+        assert row.pop(moment)
     assert row == {
         "flag": FLAG,
         "state": "30.0",
         "percent": 30.0,
         "jobs": [f"{__name__}.ShellJob"],
+        "names": ["Shell::Job"],
+        "is_reconciler": False,
         "source": "command",
         "refused": 5,
         "held": 0,
         "dropped": 2,
+        "refused_since": 5,
+        "dropped_since": 2,
+        "notes": [],
     }
 
 
@@ -303,7 +308,7 @@ def test_a_purge_is_confirmed_by_hand_and_frees_the_locks(
 ) -> None:
     jobs = hold(store, 150)
     monkeypatch.setattr("builtins.input", lambda prompt: "yes")
-    with pytest.raises(CommandError, match="Nothing was removed"):
+    with pytest.raises(CommandError, match="Nothing was done"):
         switches("purge", "ShellJob")
     assert store.held.classes() == {"Shell::Job": 150}
     monkeypatch.setattr("builtins.input", lambda prompt: "ShellJob")

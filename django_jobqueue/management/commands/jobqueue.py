@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser
 from functools import cached_property
@@ -11,9 +12,14 @@ from types import ModuleType
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error as DatabaseFault
 
-from django_jobqueue.exceptions import StoreError
+from django_jobqueue.exceptions import EmbeddedServerUnavailable, StoreError
 from django_jobqueue.management import subcommands
+from django_jobqueue.payload import printable
+
+#: The exit code where nobody reads any more, as ``head``: what a shell makes of SIGPIPE.
+UNREAD = 141
 
 
 class Command(BaseCommand):
@@ -41,7 +47,17 @@ class Command(BaseCommand):
         """Run the subcommand and exit with its code."""
         try:
             code = self._subcommands[options["subcommand"]].handle(self, options)
-        except StoreError as error:
+            self.stdout.flush()
+        except (StoreError, EmbeddedServerUnavailable) as error:
             raise CommandError(str(error)) from error
+        except DatabaseFault as error:
+            raise CommandError(
+                f"The database does not answer: {printable(str(error))}. See that it runs, and "
+                "that manage.py migrate was run."
+            ) from error
+        except BrokenPipeError:
+            # Who read this has seen enough. What is left to write must not raise again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+            code = UNREAD
         if code:
             sys.exit(code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,9 +12,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from django_jobqueue import clock
-from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import JobQueueError, UnknownTimetable
-from django_jobqueue.models import Schedule
+from django_jobqueue.management import flags, tables
+from django_jobqueue.management.journal import note
+from django_jobqueue.reports.schedules import ScheduleFacts, schedules
 from django_jobqueue.scheduling import firing, slots
 from django_jobqueue.timetable import Timetable
 
@@ -67,8 +67,9 @@ def _pause(command: BaseCommand, options: Mapping[str, Any], timetable: Timetabl
 def _resume(command: BaseCommand, options: Mapping[str, Any], timetable: Timetable) -> int:
     changed = slots.resume(timetable.name)
     told = "goes on" if changed else "was not paused"
-    due = _iso(timetable.next(clock.now()))
-    facts = {"paused": False, "changed": changed, "next": due}
+    slot = timetable.next(clock.now())
+    due = None if slot is None else datetime.fromtimestamp(slot, UTC)
+    facts = {"paused": False, "changed": changed, "next": due and due.isoformat()}
     return _tell(command, options, timetable, f"{told}, next: {_local(due)}", facts)
 
 
@@ -91,10 +92,9 @@ def _tell(
     told: str,
     facts: Mapping[str, Any],
 ) -> int:
-    if options["json"]:
-        command.stdout.write(json.dumps({"name": timetable.name, **facts}, indent=2))
-    else:
-        command.stdout.write(f"{timetable.name}: {told}")
+    note(f"periodic {options['action']}", timetable.name, **facts)
+    plain = {"name": timetable.name, **facts}
+    flags.show(command, options, plain, [f"{timetable.name}: {told}"])
     return 0
 
 
@@ -109,56 +109,29 @@ _ACTIONS: Mapping[str, Callable[[BaseCommand, Mapping[str, Any], Timetable], int
 
 
 def _list(command: BaseCommand, options: Mapping[str, Any]) -> int:
-    settings = get_settings()
-    rows = slots.rows(firing.timetables())
-    listed = [
-        _describe(kind, entry, rows.get(entry.name))
-        for kind, entries in (("periodic", settings.periodic), ("reconciler", settings.reconcilers))
-        for entry in entries
-    ]
-    if options["json"]:
-        command.stdout.write(json.dumps(listed, indent=2))
-    elif not listed:
-        command.stdout.write("Nothing stands in JOBQUEUE['PERIODIC'] or JOBQUEUE['RECONCILERS'].")
-    else:
-        for line in _table(listed):
-            command.stdout.write(line)
+    listed = schedules().schedules
+    flags.show(command, options, [each.as_dict() for each in listed], _lines(command, listed))
     return 0
 
 
-def _describe(kind: str, entry: Timetable, row: Schedule | None) -> dict[str, Any]:
-    paused = row is not None and row.paused
-    return {
-        "name": entry.name,
-        "kind": kind,
-        "job": entry.job,
-        "when": f"every {entry.every} s" if entry.every else f"{entry.cron} ({entry.tz})",
-        "next": None if paused else _iso(entry.next(clock.now())),
-        "last": None if row is None else _iso(row.last_tick),
-        "paused": paused,
-        # Claimed, and not in Redis: just now, or Redis is away.
-        "unpushed": row is not None and row.pushed_tick < row.last_tick,
-    }
+def _lines(command: BaseCommand, listed: Sequence[ScheduleFacts]) -> Iterator[str]:
+    if not listed:
+        yield "Nothing stands in JOBQUEUE['PERIODIC'] or JOBQUEUE['RECONCILERS']."
+        return
+    rows = (
+        (
+            each.name, each.when, "paused" if each.paused else _local(each.next), _local(each.last),
+            each.job,
+        )
+        for each in listed
+    )  # fmt: skip
+    head = ("NAME", "WHEN", "NEXT", "LAST", "JOB")
+    yield from tables.table(head, rows, limit=tables.columns_of(command))
 
 
-def _table(listed: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    lines = [("NAME", "WHEN", "NEXT", "LAST", "JOB")]
-    for each in listed:
-        due = "paused" if each["paused"] else _local(each["next"])
-        lines.append((each["name"], each["when"], due, _local(each["last"]), each["job"]))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  ".join(cells).rstrip()
-
-
-def _iso(slot: int | None) -> str | None:
-    return None if slot is None else datetime.fromtimestamp(slot, UTC).isoformat()
-
-
-def _local(moment: str | None) -> str:
+def _local(moment: datetime | None) -> str:
     """Return a moment as people read it, in the project's time zone."""
     if moment is None:
         return "never"
-    local = datetime.fromisoformat(moment).astimezone(timezone.get_default_timezone())
+    local = moment.astimezone(timezone.get_default_timezone())
     return local.strftime("%Y-%m-%d %H:%M:%S %Z")

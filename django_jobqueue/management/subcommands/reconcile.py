@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from django_jobqueue.exceptions import UnknownReconciler
+from django_jobqueue.management import flags, tables
 from django_jobqueue.reconciliation.forecast import Forecast, forecast
 from django_jobqueue.reconciliation.pairs import find, timetable_of
 from django_jobqueue.reconciliation.plan import Plan
@@ -17,6 +18,7 @@ from django_jobqueue.reconciliation.reconciler import Reconciler
 from django_jobqueue.reconciliation.report import RunReport, RunStatus
 from django_jobqueue.reconciliation.rows import ordered
 from django_jobqueue.reconciliation.run import reconcile
+from django_jobqueue.reports.reconcilers import ReconcilerFacts, Reconcilers, reconcilers
 
 #: Exit codes: a run failed; a dry run found something to do.
 FAILED = 1
@@ -35,6 +37,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "names", nargs="*", metavar="NAME", help="a reconciler, by its class's name or dotted path"
     )
     parser.add_argument("--all", action="store_true", help="every reconciler that there is")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="show how each stands, and the jobs that nobody heals; nothing is run",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="tell what would be enqueued, and enqueue nothing"
     )
@@ -57,8 +64,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def handle(command: BaseCommand, options: dict[str, Any]) -> int:
     """Do it; return the exit code."""
+    if options["list"]:
+        return _list(command, options)
     if bool(options["names"]) == options["all"]:
-        raise CommandError("Name the reconcilers, or say --all.")
+        raise CommandError("Name the reconcilers, or say --all (or --list).")
     chosen = chosen_by(options["names"])
     if options["explain"]:
         return _explain(command, chosen, options)
@@ -118,6 +127,42 @@ def _explain(
         text = ordered(plan)[: plan.batch_size].explain()
         _print(command, options, {"name": plan.name, "plan": text}, f"{plan.name}:\n{text}")
     return 0
+
+
+def _list(command: BaseCommand, options: dict[str, Any]) -> int:
+    found = reconcilers()
+    flags.show(command, options, found.as_dict(), _lines(command, found))
+    return 0
+
+
+def _lines(command: BaseCommand, found: Reconcilers) -> Iterator[str]:
+    head = ("RECONCILER", "STATUS", "SUCCEEDED", "NEXT", "FOUND", "ENQUEUED", "OLDEST", "JOB")
+    rows = [
+        (
+            each.name, _standing(each), tables.ago(each.succeeded_at, found.at), _due(each, found),
+            each.found, each.pushed, tables.span(each.oldest_pending), each.job,
+        )
+        for each in found.reconcilers
+    ]  # fmt: skip
+    if rows:
+        yield from tables.table(head, rows, limit=tables.columns_of(command))
+    else:
+        yield "There is no reconciler."
+    for job in found.unpaired:
+        yield f"! {job} has no reconciler, and does not say self_healing = False."
+
+
+def _standing(each: ReconcilerFacts) -> str:
+    marks = [each.status or "never ran"]
+    marks += ["behind"] if each.behind else []
+    marks += ["overdue"] if each.overdue else []
+    return ", ".join([*marks, *each.stopped_by])
+
+
+def _due(each: ReconcilerFacts, found: Reconcilers) -> str:
+    if each.schedule is None:
+        return "not listed"
+    return "paused" if each.schedule.paused else tables.ago(each.schedule.next, found.at)
 
 
 def _print(

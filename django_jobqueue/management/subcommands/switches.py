@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import json
 from argparse import ArgumentParser
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from django_jobqueue.connection import store
-from django_jobqueue.exceptions import JobQueueError
 from django_jobqueue.job.base import Job, wire_name
 from django_jobqueue.job.registry import registry
+from django_jobqueue.management import flags as output
+from django_jobqueue.management import tables
 from django_jobqueue.management.confirm import confirm
+from django_jobqueue.management.journal import note
+from django_jobqueue.payload import printable
+from django_jobqueue.reports import switches as reports
 from django_jobqueue.scheduling.releaser import release_now
 from django_jobqueue.store.removal import Place
-from django_jobqueue.store.tally import DROPPED, HELD, REFUSED
-from django_jobqueue.switches import events, flags, mirror
+from django_jobqueue.switches import events, flags, throwing
 from django_jobqueue.switches.naming import PREFIX, flag_names
 from django_jobqueue.switches.state import OFF, ON, State
 from django_jobqueue.switches.switches import switches
 
 name = "switches"
 help = "List the kill switches, turn them on and off, release or purge what they hold."
-
-#: Minutes over which stopped jobs are shown.
-MINUTES = 60
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -126,10 +124,8 @@ def _disable(command: BaseCommand, options: Mapping[str, Any]) -> int:
 
 def _enable(command: BaseCommand, options: Mapping[str, Any]) -> int:
     # All of them: a flag under a former name stops the job as well.
-    own, *aliases = find_target(options["name"]).flags
-    now = flags.read_states()
-    thrown = [flag for flag in aliases if not now.get(flag, OFF).is_off]
-    return _throw(command, options, [own, *thrown], OFF)
+    names = throwing.standing_in_the_way(find_target(options["name"]).flags)
+    return _throw(command, options, names, OFF)
 
 
 def _percent(command: BaseCommand, options: Mapping[str, Any]) -> int:
@@ -143,18 +139,15 @@ def _percent(command: BaseCommand, options: Mapping[str, Any]) -> int:
 def _throw(
     command: BaseCommand, options: Mapping[str, Any], names: Iterable[str], state: State
 ) -> int:
-    before = flags.read_states()
-    told = []
-    for flag in names:
-        with events.acting(events.os_user(), events.Source.COMMAND):
-            flags.set_state(flag, state)
-        told.append((flag, before.get(flag, OFF), state))
-    if options["json"]:
-        changes = [{"flag": f, "from": old.encode(), "to": new.encode()} for f, old, new in told]
-        command.stdout.write(json.dumps(changes, indent=2))
-    else:
-        for flag, old, new in told:
-            command.stdout.write(f"{flag}: {old} -> {new}")
+    changes = throwing.throw(names, state, actor=events.os_user(), source=events.Source.COMMAND)
+    for change in changes:
+        note("throws a kill switch", change.flag, state=state.encode())
+    plain = [
+        {"flag": change.flag, "from": change.old.encode(), "to": change.new.encode()}
+        for change in changes
+    ]
+    lines = (f"{change.flag}: {change.old} -> {change.new}" for change in changes)
+    output.show(command, options, plain, lines)
     return 0
 
 
@@ -179,7 +172,7 @@ def _purge(command: BaseCommand, options: Mapping[str, Any]) -> int:
     job_class = _held_class(options["name"])
     held = store().held.classes().get(job_class, 0)
     if held and not options["yes"]:
-        warning = f"{held} held job(s) of {job_class} will be deleted for good."
+        warning = f"{held} held job(s) of {printable(job_class)} will be deleted for good."
         confirm(command, warning, options["name"])
     place = Place.held(store().keys, job_class)
     count = store().removal.clear(place)
@@ -199,10 +192,9 @@ def _held_class(name: str) -> str:
 def _tell(
     command: BaseCommand, options: Mapping[str, Any], done: str, job_class: str, count: int
 ) -> int:
-    if options["json"]:
-        command.stdout.write(json.dumps({"job": job_class, done: count}))
-    else:
-        command.stdout.write(f"{job_class}: {count} job(s) {done}")
+    note(f"{done} held jobs", job_class, count)
+    line = f"{printable(job_class)}: {count} job(s) {done}"
+    output.show(command, options, {"job": job_class, done: count}, [line])
     return 0
 
 
@@ -210,78 +202,34 @@ def _tell(
 
 
 def _list(command: BaseCommand, options: Mapping[str, Any]) -> int:
-    rows = _describe()
-    if options["json"]:
-        command.stdout.write(json.dumps(rows, indent=2))
-        return 0
-    head = ("SWITCH", "STATE", "REFUSED", "HELD", "DROPPED", "SINCE", "BY", "JOB")
-    lines = [head] + [
-        (
-            row["flag"], str(State.decode(row["state"])),
-            *("?" if row[what] is None else str(row[what]) for what in (REFUSED, HELD, DROPPED)),
-            (row["since"] or "")[:19], " ".join(filter(None, (row["actor"], row["source"]))),
-            ", ".join(row["jobs"]),
-        )
-        for row in rows
-    ]  # fmt: skip
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        command.stdout.write("  ".join(cells).rstrip())
-    command.stdout.write(f"Refused and dropped: in the last {MINUTES} minutes. Held: now.")
+    found = reports.switches()
+    rows = [row.as_dict() for row in found.switches]
+    output.show(command, options, rows, _lines(command, found))
     return 0
 
 
-def _describe() -> list[dict[str, Any]]:
-    """Return what is known of each switch, those of the known classes and all that have a row."""
-    states = flags.read_states()
-    newest = events.newest()
-    stopped = _count_stopped()
-    owners: dict[str, list[type[Job]]] = {flag: [] for flag in states}
-    for cls in registry().classes():
-        own, *aliases = flag_names(cls)
-        owners.setdefault(own, []).append(cls)
-        for alias in set(aliases) & set(states):
-            owners[alias].append(cls)
-    rows = []
-    for flag, classes in sorted(owners.items()):
-        state = states.get(flag, OFF)
-        event = newest.get(flag)
-        counts = None
-        if stopped is not None:
-            counts = sum((stopped[wire_name(cls)] for cls in classes), Counter[str]())
-        rows.append(
-            {
-                "flag": flag,
-                "state": state.encode(),
-                "percent": state.percent,
-                "jobs": [_path(cls) for cls in classes],
-                "since": event.at.isoformat() if event else None,
-                "actor": event.actor if event else "",
-                "source": event.source if event else "",
-                **{
-                    what: None if counts is None else counts[what]
-                    for what in (REFUSED, HELD, DROPPED)
-                },
-            }
+def _lines(command: BaseCommand, found: reports.Switches) -> Iterator[str]:
+    head = ("SWITCH", "STATE", "REFUSED", "HELD", "DROPPED", "SINCE", "BY", "JOB")
+    rows = [
+        (
+            row.flag,
+            str(State.decode(row.state)),
+            *("?" if count is None else count for count in (row.refused, row.held, row.dropped)),
+            "" if row.since is None else row.since.isoformat()[:19],
+            " ".join(filter(None, (row.actor, row.source))),
+            ", ".join(row.jobs),
         )
-    return rows
-
-
-def _count_stopped() -> defaultdict[str, Counter[str]] | None:
-    """Return refused, dropped and held jobs by class; None where Redis does not tell."""
-    try:
-        found = mirror.find_store()
-        if found is None:
-            return None
-        counts = defaultdict(Counter[str], found.tally.last(MINUTES))
-        for count in counts.values():
-            del count[HELD]  # what was ever held; asked for is what is
-        for job_class, held in found.held.classes().items():
-            counts[job_class][HELD] = held
-        return counts
-    except JobQueueError:
-        return None
+        for row in found.switches
+    ]
+    yield from tables.table(head, rows, limit=tables.columns_of(command))
+    yield f"Refused and dropped: in the last {reports.MINUTES} minutes. Held: now."
+    for row in found.switches:
+        if reports.Note.SAYS_NOTHING in row.notes:
+            yield f"! {row.flag} is Unknown without a percentage: it stops nothing."
+    if found.told is False:
+        yield "! Redis has other states: processes are told by the next worker that looks."
+    if not found.refuses:
+        yield "! CLIENT_MIDDLEWARE has no KillSwitch: nothing is refused, only held by workers."
 
 
 _ACTIONS: Mapping[str, Callable[[BaseCommand, Mapping[str, Any]], int]] = {

@@ -1,0 +1,25 @@
+"""``manage.py jobqueue retries``: the jobs that failed and are tried again."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from django_jobqueue.management import listing
+
+name = "retries"
+help = "List the jobs that failed and are tried again, the next one first."
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the flags."""
+    listing.add_arguments(parser)
+
+
+def handle(command: BaseCommand, options: Mapping[str, Any]) -> int:
+    """Do it; return the exit code."""
+    columns = ("JID", "CLASS", "QUEUE", "WHEN", "ATTEMPT", "ERROR")
+    return listing.list_place(command, options, "retry", columns)
