@@ -26,6 +26,7 @@ from sphinx.util.typing import ExtensionMetadata
 
 from django_jobqueue import Job, checks, conf, signals, validators
 from django_jobqueue.job.options import CHECKS, OF_THE_CLASS
+from django_jobqueue.monitoring.families import DECLARED, PREFIX
 from django_jobqueue.worker.exit_codes import ExitCode
 
 logger = getLogger(__name__)
@@ -185,6 +186,25 @@ class ExitCodesTable(Generated):
         )
 
 
+class FiguresTable(Generated):
+    """What Prometheus is told, each with its labels."""
+
+    def lines(self) -> Iterable[str]:
+        """Write the table."""
+        return table(
+            ("Metric", "Labels", "Type", "Meaning"),
+            (
+                (
+                    literal(PREFIX + each.name),
+                    " ".join(map(literal, each.labels)),
+                    each.kind,
+                    each.help,
+                )
+                for each in DECLARED
+            ),
+        )
+
+
 class CommandFlags(Generated):
     """The flags of a command, and those of its subcommands, each in a section of its own."""
 
@@ -320,6 +340,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("checks-table", ChecksTable)
     app.add_directive("signals-list", SignalsList)
     app.add_directive("exit-codes-table", ExitCodesTable)
+    app.add_directive("figures-table", FiguresTable)
     app.add_directive("command-flags", CommandFlags)
     app.connect("doctree-read", note_explained)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
