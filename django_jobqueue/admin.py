@@ -1,4 +1,9 @@
-"""What stands in the database, for an operator to look at; only a schedule can be changed."""
+"""
+What an admin site has of ours: the dashboard, and what stands in the database to look at.
+
+The default site has it by itself, also where it is a class of the project's own. Other
+sites are given it by ``register(site)``.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,17 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.urls import URLPattern, path
 from django.utils.translation import gettext_lazy as _
 
-from django_jobqueue.models import KillSwitchEvent, ReconcilerRun, ReconcilerState, Schedule
+from django_jobqueue.models import (
+    Dashboard,
+    KillSwitchEvent,
+    ReconcilerRun,
+    ReconcilerState,
+    Schedule,
+)
+from django_jobqueue.permissions import Permission
 
 # The ignores: the stubs make ModelAdmin generic, Django's own cannot be subscripted.
 
@@ -30,7 +43,28 @@ class LookOnly:
         return False
 
 
-@admin.register(KillSwitchEvent)
+class DashboardAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    """The row in the index that leads to the dashboard, and the place of its pages."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the dashboard's own pages: it has no list and no form."""
+        # Here: a site that never shows it never loads it.
+        from django_jobqueue.dashboard.board import patterns
+
+        pages = patterns(self.admin_site)
+        # The name that the index links to; the first is the overview.
+        front = path("", pages[0].callback, name="django_jobqueue_dashboard_changelist")
+        return [*pages, front]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user is let in."""
+        return bool(request.user.has_perm(Permission.VIEW_DASHBOARD.full_name))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the index shows it."""
+        return self.has_view_permission(request)
+
+
 class KillSwitchEventAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """Who threw which switch."""
 
@@ -39,7 +73,6 @@ class KillSwitchEventAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg
     search_fields = ("flag", "actor")
 
 
-@admin.register(ReconcilerState)
 class ReconcilerStateAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """How each reconciler stands."""
 
@@ -48,7 +81,6 @@ class ReconcilerStateAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg
     search_fields = ("name",)
 
 
-@admin.register(ReconcilerRun)
 class ReconcilerRunAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     """What reconcilers found."""
 
@@ -59,7 +91,6 @@ class ReconcilerRunAdmin(LookOnly, admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("status", "name")
 
 
-@admin.register(Schedule)
 class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """When each timetable fired last. It can be paused here."""
 
@@ -82,3 +113,21 @@ class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Without its row a timetable would begin anew."""
         return False
+
+
+_ADMINS: dict[type[Any], type[Any]] = {
+    Dashboard: DashboardAdmin,
+    KillSwitchEvent: KillSwitchEventAdmin,
+    ReconcilerState: ReconcilerStateAdmin,
+    ReconcilerRun: ReconcilerRunAdmin,
+    Schedule: ScheduleAdmin,
+}
+
+
+def register(site: admin.AdminSite) -> None:
+    """Give an admin site the dashboard and the records: for sites beside the default one."""
+    for model, model_admin in _ADMINS.items():
+        site.register(model, model_admin)
+
+
+register(admin.site)

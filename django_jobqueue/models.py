@@ -9,6 +9,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_jobqueue.permissions import Permission
+
 
 class Schedule(models.Model):
     """
@@ -108,3 +110,19 @@ class KillSwitchEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flag}: {self.old_state} to {self.new_state}"
+
+
+class Dashboard(Schedule):
+    """
+    The pages that show Redis: a row in the admin's index and the owner of the permissions.
+
+    Nothing of what it shows stands in the database, so it has no table. It is a proxy and
+    not an unmanaged model, for ``dumpdata`` reads the tables of those.
+    """
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        permissions = [(value, label) for value, label in Permission.choices]
+        verbose_name = _("dashboard")
+        verbose_name_plural = _("dashboard")

@@ -19,6 +19,9 @@ from tests.support.server import RedisServer
 _SWEEP = 500
 
 
+#: The tests of the dashboard.
+_PAGES = Path(__file__).parent / "dashboard"
+
 #: Fixtures of pytest-django that let a test into the database.
 _LET_IN = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
@@ -28,7 +31,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Mark as ``sql`` whatever test uses the database: .ci/run runs those on three of them.
 
-    And as ``redis`` what uses the server of the run: those it runs on a cluster too.
+    And as ``redis`` what uses the server of the run: those it runs on a cluster too. What looks
+    at pages is marked ``page``: all that they ask of a server or a database is asked by the
+    tests of the rooms below as well.
     """
     for item in items:
         names = getattr(item, "fixturenames", ())
@@ -36,6 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.sql)
         if "redis_server" in names:
             item.add_marker(pytest.mark.redis)
+        if item.path.is_relative_to(_PAGES):
+            item.add_marker(pytest.mark.page)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -67,3 +70,11 @@ def test_a_schedule_can_be_paused_and_nothing_else(admin: Client, rows: dict[typ
     assert answer.status_code == 302
     row.refresh_from_db()
     assert (row.name, row.last_tick, row.paused) == ("nightly", 60, True)
+
+
+def test_the_data_can_be_dumped_for_the_dashboard_has_no_table(rows: dict[type, Any]) -> None:
+    told = StringIO()
+    call_command("dumpdata", "django_jobqueue", stdout=told)
+    assert {row["model"] for row in json.loads(told.getvalue())} >= {
+        f"django_jobqueue.{model.__name__.lower()}" for model in rows
+    }

@@ -1,0 +1,1 @@
+"""The pages, a module each: what is asked, what is shown and what can be done there."""
