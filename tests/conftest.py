@@ -18,9 +18,8 @@ from tests.support.server import RedisServer
 #: Keys removed in one command when a test's prefix is cleared.
 _SWEEP = 500
 
-
-#: The tests of the dashboard.
-_PAGES = Path(__file__).parent / "dashboard"
+#: The tests of the dashboard, also those in a browser.
+_PAGES = tuple(Path(__file__).parent / name for name in ("dashboard", "browser"))
 
 #: Fixtures of pytest-django that let a test into the database.
 _LET_IN = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
@@ -41,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.sql)
         if "redis_server" in names:
             item.add_marker(pytest.mark.redis)
-        if item.path.is_relative_to(_PAGES):
+        if any(map(item.path.is_relative_to, _PAGES)):
             item.add_marker(pytest.mark.page)
 
 

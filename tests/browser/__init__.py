@@ -1,0 +1,1 @@
+"""The pages in a real browser: that they work, under the strictest policy, as people use them."""
