@@ -6,18 +6,30 @@ import json
 import os
 from typing import Any
 
+from testproject import settings as testproject
+
 DEBUG = False
 SECRET_KEY = "the-benchmark-serves-nobody"  # noqa: S105, it protects nothing
 USE_TZ = True
 
 INSTALLED_APPS = [
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
     "waffle",
     "django_jobqueue",
     "benchmarks",
     *os.environ.get("BENCHMARK_APPS", "").split(),
 ]
+
+# The pages of the dashboard are measured in the admin of a plain project.
+ROOT_URLCONF = "testproject.urls"
+MIDDLEWARE = testproject.MIDDLEWARE
+TEMPLATES = testproject.TEMPLATES
+STATIC_URL = "static/"
+ALLOWED_HOSTS = ["testserver"]
 
 # Workers read the flags of the kill switches there.
 DATABASES: dict[str, dict[str, Any]] = {"default": json.loads(os.environ["BENCHMARK_DATABASE"])}
