@@ -875,13 +875,13 @@ def test_one_job_that_passes_the_switch_is_run(run: Run, seen: list[Any]) -> Non
 def test_a_job_that_runs_sees_that_its_switch_was_thrown(run: Run) -> None:
     answers = []
 
-    class LookJob(Job):
+    class DisabledAsItRunsJob(Job):
         def perform(self) -> None:
             answers.append(self.disabled)
-            with disable_job(LookJob):
+            with disable_job(DisabledAsItRunsJob):
                 answers.append(self.disabled)
 
-    look = Payload({"class": wire_name(LookJob), "args": [], "jid": "b" * 24})
+    look = Payload({"class": wire_name(DisabledAsItRunsJob), "args": [], "jid": "b" * 24})
     assert run(look) is None
     assert answers == [False, True]
 
