@@ -63,7 +63,10 @@ def test_a_worker_is_live_throughout_and_ready_while_it_takes_jobs(
     await_ready(200)
     wait_until(ready.exists, SOON, "the file to come back")
     worker.term()
-    assert "worker 1 is stopping" in await_ready(503)["why"]
+    # The supervisor says so first.
+    wait_until(
+        lambda: "worker 1 is stopping" in get(port, "/ready")[1]["why"], SOON, "the worker to stop"
+    )
     assert get(port, "/live")[0] == 200
     go_on.touch()
     assert worker.wait() == 0
