@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         what
         for what, is_here in (
             ("playwright", find_spec("playwright") is not None),
-            ("a Chromium", harness.find_browser() is not None),
+            ("Chromium", harness.find_browser() is not None),
         )
         if not is_here
     ]
