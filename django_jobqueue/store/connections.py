@@ -86,7 +86,7 @@ class Connections:
                 connection, since = self._idle.pop()
             except IndexError:
                 return self.new()
-            if clock.monotonic() - since < TRUSTED or _is_open(connection):
+            if clock.monotonic() - since < TRUSTED or is_open(connection):
                 return connection
             connection.disconnect()
 
@@ -189,7 +189,7 @@ def _addresses(
     return ClusterAddress(target.hosts, connect, key_slot(prefix.encode()))
 
 
-def _is_open(connection: AbstractConnection) -> bool:
+def is_open(connection: AbstractConnection) -> bool:
     """Return whether a connection that nobody reads from is alive: one at its end is readable."""
     try:
         return not connection.can_read()

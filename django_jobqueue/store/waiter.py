@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from django_jobqueue import clock
 from django_jobqueue.exceptions import StoreUnavailable
+from django_jobqueue.store.connections import TRUSTED, is_open
 from django_jobqueue.store.keys import Keys
 from django_jobqueue.store.link import Link
 
@@ -26,8 +27,10 @@ SILENCE = BLOCK + 5.0
 @dataclass(slots=True)
 class _Watch:
     connection: AbstractConnection
-    since: float
     generation: int
+    #: When the blocking command was sent, and when somebody looked for its reply.
+    since: float = 0.0
+    seen: float = 0.0
     asked: bool = False
 
 
@@ -81,11 +84,14 @@ class Waiter:
             # Whatever made the others look anew: this one may wait where nobody pushes.
             self._drop(queue)
             watch = None
+        if watch is not None and _is_stale(watch):
+            self._drop(queue)
+            watch = None
         if watch is not None and watch.asked:
             return
         try:
             if watch is None:
-                watch = _Watch(self._link.connection(), 0.0, generation)
+                watch = _Watch(self._link.connection(), generation)
                 watch.connection.connect()
                 self._watches[queue] = watch
             key = self._keys.queue(queue)
@@ -94,7 +100,7 @@ class Waiter:
             self._drop(queue)
             raise self._link.failed(error) from error
         watch.asked = True
-        watch.since = clock.monotonic()
+        watch.since = watch.seen = clock.monotonic()
 
     def _answer(self, queue: str) -> bool:
         watch = self._watches[queue]
@@ -112,6 +118,7 @@ class Waiter:
         now = clock.monotonic()
         for queue in queues:  # others may have an answer that nobody has read
             watch = self._watches[queue]
+            watch.seen = now
             if watch.asked and now - watch.since > SILENCE:
                 self._drop(queue)
                 raise self._link.failed(
@@ -134,12 +141,25 @@ class Waiter:
             watch.connection.disconnect()
 
 
+def _is_stale(watch: _Watch) -> bool:
+    """
+    Return whether a connection may have ended while nobody looked: all threads were busy.
+
+    If Redis was away meanwhile, others have told of that. The end of this connection,
+    found only now, must not be news of another outage.
+    """
+    unseen = clock.monotonic() - watch.seen
+    if watch.asked:  # what can be read is a reply or the end, and which, only reading tells
+        return unseen > BLOCK
+    return unseen > TRUSTED and not is_open(watch.connection)
+
+
 def readable(descriptors: Sequence[int], timeout: float) -> list[int]:
     """Wait up to ``timeout`` seconds for descriptors, of any number: ``select`` ends at 1023."""
-    with selectors.PollSelector() as selector:
-        for descriptor in descriptors:
-            selector.register(descriptor, selectors.EVENT_READ)
-        return [key.fd for key, _ in selector.select(timeout)]
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(max(0.0, timeout) * 1000)]
 
 
 def drain(descriptor: int) -> None:

@@ -14,7 +14,7 @@ import redis
 from django_jobqueue import clock
 from django_jobqueue.exceptions import StoreError, StoreFull, StoreRefused, StoreUnavailable
 from django_jobqueue.store.store import Store
-from django_jobqueue.store.waiter import SILENCE, Waiter
+from django_jobqueue.store.waiter import BLOCK, SILENCE, Waiter
 from tests.store.faults import wrong_type
 from tests.support.polling import wait_until
 from tests.support.proxy import TcpProxy
@@ -213,8 +213,9 @@ def test_a_connection_that_says_nothing_is_given_up(
         waiter = store.waiter(pipe.reads)
         assert not waiter.wait(["q"], 0.01)
         proxy.black_hole()
-        now += SILENCE - 0.1
-        assert not waiter.wait(["q"], 0.01)
+        for _ in range(3):
+            now += (SILENCE - 0.1) / 3
+            assert not waiter.wait(["q"], 0.01)
         now += 0.2
         with pytest.raises(StoreUnavailable, match="no reply"):
             waiter.wait(["q"], 0.01)
@@ -224,6 +225,26 @@ def test_a_connection_that_says_nothing_is_given_up(
         assert waiter.wait(["q"], LONG)
         waiter.close()
         store.close()
+
+
+@pytest.mark.parametrize("has_answered", [False, True])
+def test_a_connection_lost_while_nobody_waited_is_no_news(
+    store: Store,
+    raw: redis.Redis,
+    waiter: Waiter,
+    monkeypatch: pytest.MonkeyPatch,
+    has_answered: bool,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    if has_answered:
+        store.queues.push({"q": [b"1"]})
+    assert waiter.wait(["q"], LONG if has_answered else 0.01) == ["q"] * has_answered
+    (entry,) = [each for each in raw.client_list() if each["cmd"] == "blmove"]
+    raw.client_kill_filter(_id=entry["id"])
+    now += BLOCK + 1.0
+    store.queues.push({"q": [b"2"]})
+    assert waiter.wait(["q"], LONG) == ["q"]
 
 
 def test_a_queue_that_is_not_waited_for_any_more_is_not_missed(
