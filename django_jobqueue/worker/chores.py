@@ -9,6 +9,7 @@ from django_jobqueue import clock, databases
 from django_jobqueue.conf import Settings
 from django_jobqueue.exceptions import PoisonPill, UnknownJob
 from django_jobqueue.job.attempt import Attempt
+from django_jobqueue.job.base import Job
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload, printable
 from django_jobqueue.reconciliation.pairs import cooldown_of, reconcilers_of, timetable_of
@@ -16,8 +17,10 @@ from django_jobqueue.scheduling.epoch import EpochWatch
 from django_jobqueue.scheduling.recovery import CrashPolicy
 from django_jobqueue.scheduling.releaser import Releaser
 from django_jobqueue.scheduling.ticker import Ticker
+from django_jobqueue.scrubbing import hiding
 from django_jobqueue.service import Outage, Service
 from django_jobqueue.signals import job_died
+from django_jobqueue.signing import signer
 from django_jobqueue.store.store import Store
 from django_jobqueue.switches.watcher import Watcher
 from django_jobqueue.worker.eviction import EvictionWatch
@@ -72,8 +75,7 @@ def tell_of_poison(payload: Payload) -> None:
     with databases.fresh(f"The death of jid={printable(payload.jid)}", keep=False):
         try:
             cls = registry().get(payload.job_class)
-            attempt = Attempt(payload, payload.queue, clock.monotonic())
-            cls.for_attempt(attempt).on_exhausted(error)
+            _exhaust(cls, payload, error)
         except UnknownJob:
             logger.error(
                 "%s killed its workers, and its class is not known here",
@@ -82,3 +84,17 @@ def tell_of_poison(payload: Payload) -> None:
         except BaseException:
             logger.exception("jid=%s: on_exhausted failed", printable(payload.jid))
         announce(job_died, cls, payload, error=error)
+
+
+def _exhaust(cls: type[Job], payload: Payload, error: PoisonPill) -> None:
+    """Call the death hook, of a job whose signature is right."""
+    ours = signer()
+    if ours is not None and (bad := ours.fault(payload, payload.queue)):
+        raise bad
+    attempt = Attempt(payload, payload.queue, clock.monotonic())
+    job = cls.for_attempt(attempt)
+    with hiding(attempt.clear or ()):
+        try:
+            job.on_exhausted(error)
+        except BaseException:
+            logger.exception("jid=%s: on_exhausted failed", printable(payload.jid))

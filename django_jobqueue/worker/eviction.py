@@ -9,8 +9,8 @@ from django_jobqueue.store.store import Store
 
 logger = logging.getLogger("django_jobqueue.worker")
 
-#: Seconds between two looks.
-LOOK = 60.0
+#: Seconds between two looks: another server may answer after each new connection.
+LOOK = 10.0
 
 
 class EvictionWatch(Service):
