@@ -16,9 +16,9 @@ def now_ms() -> int:
     return int(now() * 1000)
 
 
-def monotonic() -> float:
-    """Return seconds on a clock that never goes back. Only differences mean something."""
-    return time.monotonic()
+#: Returns seconds on a clock that never goes back. Only differences mean something. The system's
+#: own call, and none of ours around it: a worker asks for each job several times.
+monotonic = time.monotonic
 
 
 def utc_day(at: float | None = None) -> str:

@@ -55,7 +55,7 @@ REDACT = (
 )  # fmt: skip
 
 #: Settings that are printed for nobody.
-_SECRETS = frozenset({"metrics_token"})
+_SECRETS = frozenset({"metrics_token", "signing_keys", "encryption_keys"})
 
 #: Outlets that put nothing into Redis.
 OUTLETS_WITHOUT_REDIS = ("fake", "inline")
@@ -93,8 +93,8 @@ class Settings:
     """
     The project's JOBQUEUE, complete and valid. Durations are in seconds.
 
-    Never print ``redis_url``, which may hold a password, nor ``metrics_token``.
-    ``repr()`` hides both, :func:`mask_url` the former.
+    Never print ``redis_url``, which may hold a password, nor ``metrics_token`` and the keys.
+    ``repr()`` hides them all, :func:`mask_url` the first.
     """
 
     redis_url: str | None
@@ -132,6 +132,9 @@ class Settings:
     reconciler_runs_kept: float
     redact: tuple[str, ...]
     metrics_token: str | None
+    signing_keys: tuple[bytes, ...]
+    signing_required: bool
+    encryption_keys: tuple[bytes, ...]
 
     def __repr__(self) -> str:
         shown = (f"{field.name}={self._shown(field.name)}" for field in fields(self))
@@ -297,6 +300,9 @@ _OPTIONS = (
     _Option("RECONCILER_RUNS_KEPT", validators.duration(), 14 * 86_400.0),
     _Option("REDACT", validators.redact, REDACT),
     _Option("METRICS_TOKEN", validators.token, None),
+    _Option("SIGNING_KEYS", validators.secrets, ()),
+    _Option("SIGNING_REQUIRED", validators.boolean, True),
+    _Option("ENCRYPTION_KEYS", validators.fernet_keys, ()),
 )
 _NAMES = [option.name for option in _OPTIONS]
 

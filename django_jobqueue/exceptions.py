@@ -200,6 +200,46 @@ class UnknownJob(JobQueueError, LookupError):
         )
 
 
+class BadSignature(JobQueueError, ValueError):
+    """A job was not signed with one of our keys, or was changed since. ``problem`` says which."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return (
+            f"The signature of the job is not to be trusted: {self.problem}. Where a key is "
+            "missing here, add it to JOBQUEUE['SIGNING_KEYS'] and retry the job; where a stranger "
+            "wrote it, delete it."
+        )
+
+
+class DecryptionFailed(JobQueueError, ValueError):
+    """The encrypted arguments of a job are not what was written. ``problem`` says why."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"The arguments cannot be decrypted: {self.problem}. Enqueue the job again."
+
+
+class UnknownKey(JobQueueError, LookupError):
+    """The arguments of a job are encrypted with a key that is not in the settings here."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return (
+            f"The arguments are encrypted with the key {self.name[:64]!r}, which is not here: add "
+            "it to JOBQUEUE['ENCRYPTION_KEYS'] and retry the job."
+        )
+
+
 class PoisonPill(JobQueueError):
     """A job was running each time when its worker process died."""
 

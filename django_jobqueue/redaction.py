@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,8 +21,10 @@ from django_jobqueue.exceptions import UnknownJob
 from django_jobqueue.job.base import Job
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload, log_facts, printable
+from django_jobqueue.scrubbing import REDACTED, VALUES, forms, without
 
 __all__ = [
+    "ENCRYPTED",
     "REDACTED",
     "admin_url_of",
     "holds_as_shown",
@@ -36,25 +37,19 @@ __all__ = [
 
 logger = logging.getLogger("django_jobqueue.redaction")
 
-#: What stands in the place of a secret.
-REDACTED = "[redacted]"
+#: What stands in the place of arguments that are encrypted.
+ENCRYPTED = "(encrypted)"
 
 #: What stands in the place of what is too much to show.
 CUT = "[cut]"
 
-#: Levels of nesting, values, and characters that are shown of a job.
+#: Levels of nesting and characters that are shown of a job; and of values ``VALUES``.
 DEPTH = 32
-VALUES = 5_000
 CHARACTERS = 100_000
 
 #: Characters of a preview in a list, and of the longest name that is looked at.
 PREVIEW = 200
 NAME_LIMIT = 256
-
-#: Characters of the shortest value that is looked for in other texts: a shorter one
-#: stands everywhere. And how many values are looked for.
-TELLING = 4
-SOUGHT = 200
 
 #: What stands between the words of a name: in ``apiKey`` and ``APIKey`` nothing.
 _BETWEEN = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
@@ -78,9 +73,10 @@ def redact_args(job: Payload | JobRecord) -> list[Any]:
     """
     Return the arguments of a job as they may be shown, in their order.
 
-    Those that ``redact`` of its class names are hidden, and so is what ``REDACT`` names: keys
-    of dicts, parameters of ``perform``, and passwords in URLs. Of a class that is not known
-    here only the latter. What is too deep or too much is ``[cut]``. Never raises.
+    Encrypted ones are one text, ``(encrypted)``. Those that ``redact`` of its class names are
+    hidden, all where it says ``encrypt``, and so is what ``REDACT`` names: keys of dicts,
+    parameters of ``perform``, and passwords in URLs. Of a class that is not known here only the
+    latter. What is too deep or too much is ``[cut]``. Never raises.
     """
     return _Walk().args(job)
 
@@ -140,10 +136,10 @@ def holds_as_shown(record: JobRecord, meant: Filter) -> bool:
     """
     if not (meant.text or meant.message):
         return True
-    forms = _shown_forms(record)
-    if not any(hint in forms[0] for hint in (REDACTED, CUT)):
+    shown = _shown_forms(record)
+    if not any(hint in shown[0] for hint in (REDACTED, ENCRYPTED, CUT)):
         return True
-    records = [JobRecord(form.encode()) for form in forms]
+    records = [JobRecord(form.encode()) for form in shown]
     return Filter(message=meant.message).matches(records[0]) and any(
         Filter(text=meant.text).matches(each) for each in records
     )
@@ -210,7 +206,10 @@ class _Walk:
 
     def args(self, job: Payload | JobRecord) -> list[Any]:
         """Return the arguments of a job."""
-        secret = _SecretArgs(_class_of(job.payload if isinstance(job, JobRecord) else job))
+        payload = job.payload if isinstance(job, JobRecord) else job
+        if payload is not None and payload.encrypted_with is not None:
+            return [ENCRYPTED]
+        secret = _SecretArgs(_class_of(payload))
         shown: list[Any] = []
         for at, value in enumerate(job.args):
             if self._values <= 0:
@@ -263,8 +262,7 @@ class _Walk:
         """Return a text without the values that were hidden until now."""
         # Twice as much as is shown, so that no value is cut before it is found.
         shown = text[: 2 * CHARACTERS]
-        for form in sorted(_forms(self._hidden), key=len, reverse=True):
-            shown = shown.replace(form, REDACTED)
+        shown = without(shown, forms(self._hidden))
         if len(shown) > CHARACTERS:
             shown = f"{shown[:CHARACTERS]}{CUT}"
         return _writable(_without_secrets(shown))
@@ -282,8 +280,10 @@ class _SecretArgs:
 
     def _read(self, cls: type[Job]) -> None:
         names: Any = cls.redact
-        if not isinstance(names, (list, tuple)):
-            self._from = 0  # a check tells it; until it is mended nothing is shown
+        if cls.encrypt is not False or not isinstance(names, (list, tuple)):
+            # Pushed before its class said so, or by others. Of a wrong value a check tells, and
+            # until it is mended nothing is shown.
+            self._from = 0
             return
         parameters = [
             p
@@ -364,22 +364,3 @@ def _without_secrets(text: str) -> str:
         return text
     text = _URL_PASSWORD.sub(rf"\1{REDACTED}", text)
     return _URL_PARAMETER.sub(lambda m: m[1] + REDACTED if _is_secret(m[2]) else m[0], text)
-
-
-def _forms(hidden: Sequence[Any]) -> set[str]:
-    """Return how hidden values may stand in a text: as they are, and as they are quoted."""
-    found: set[str] = set()
-    ahead = deque(hidden)
-    for _ in range(VALUES):  # as many zeros in a list are all one form
-        if not ahead or len(found) >= SOUGHT:
-            break
-        value = ahead.popleft()
-        if isinstance(value, Mapping):
-            ahead += value.values()
-        elif isinstance(value, list):
-            ahead += value
-        elif isinstance(value, (str, int, float)) and not isinstance(value, bool):
-            text = str(value)
-            # As Python and as JSON quote it.
-            found |= {text, repr(text)[1:-1], json.dumps(text)[1:-1]}
-    return {form for form in found if len(form) >= TELLING}

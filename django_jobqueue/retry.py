@@ -13,6 +13,7 @@ from typing import Any
 
 from django_jobqueue import clock
 from django_jobqueue.payload import DEFAULT_RETRIES, MESSAGE_LIMIT, Payload, stamp
+from django_jobqueue.scrubbing import scrub
 
 #: Frames kept of a traceback, the innermost ones.
 BACKTRACE_LIMIT = 50
@@ -121,12 +122,16 @@ def error_name(error: BaseException) -> str:
 
 
 def error_message(error: BaseException) -> str:
-    """Return an error's sentence, cut, and in characters that any JSON can hold."""
+    """
+    Return an error's sentence, cut, and in characters that any JSON can hold.
+
+    Without what is hidden now: see ``scrubbing.hiding``.
+    """
     try:
         text = str(error)
     except BaseException as broken:
         text = f"({type(broken).__name__} while printing the error)"
-    return text[:MESSAGE_LIMIT].encode(errors="replace").decode()
+    return scrub(text)[:MESSAGE_LIMIT].encode(errors="replace").decode()
 
 
 def pack_backtrace(lines: list[str]) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import uuid
 from typing import Any
+
+from django_jobqueue import json_text
 
 #: What our keys are made in. Never changed: other systems remember them.
 NAMESPACE = uuid.UUID("922ce5f5-aa9c-41f7-b006-bcee4cd90d8a")
 
-_encode = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-).encode
+_encode = json_text.writer(ascii_only=True, sort_keys=True)
 
 
 def digest(name: str, key: Any) -> str:
@@ -26,7 +25,7 @@ def digest(name: str, key: Any) -> str:
 
     Raises: TypeError or ValueError for what is not JSON.
     """
-    return hashlib.blake2b(_canonical(name, key).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(canonical([name, key]).encode(), digest_size=16).hexdigest()
 
 
 def idempotency_key(name: str, args: list[Any]) -> uuid.UUID:
@@ -35,8 +34,13 @@ def idempotency_key(name: str, args: list[Any]) -> uuid.UUID:
 
     Raises: TypeError or ValueError for what is not JSON.
     """
-    return uuid.uuid5(NAMESPACE, _canonical(name, args))
+    return uuid.uuid5(NAMESPACE, canonical([name, args]))
 
 
-def _canonical(name: str, key: Any) -> str:
-    return _encode([name, key])
+def canonical(value: Any) -> str:
+    """
+    Return JSON that is the same for the same value, whoever wrote it down, and in ASCII.
+
+    Raises: TypeError or ValueError for what is not JSON.
+    """
+    return _encode(value)

@@ -7,6 +7,7 @@ raises Wrong with every fault it found.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import os
 import re
@@ -28,6 +29,10 @@ MAX_RATE = 1e9
 
 #: Characters of the shortest token: fewer can be guessed.
 MIN_TOKEN = 16
+
+#: Bytes of the shortest secret that keys are made of, and of a key of Fernet.
+MIN_SECRET = 32
+FERNET_BYTES = 32
 
 #: The check of a key that is no setting.
 UNKNOWN = "django_jobqueue.E002"
@@ -251,6 +256,61 @@ def token(value: Any) -> str | None:
     if not re.fullmatch("[!-~]+", value):
         raise Wrong(Fault("has a character that no header can carry", advice))
     return value
+
+
+def secrets(value: Any) -> tuple[bytes, ...]:
+    def read(entry: bytes) -> bytes:
+        if len(entry) < MIN_SECRET:
+            raise Wrong(Fault(f"has {len(entry)} characters, of which a secret has 32", advice))
+        return entry
+
+    advice = (
+        "Write a list of secrets of 32 characters or more, as secrets.token_urlsafe(32) makes; the "
+        "first signs"
+    )
+    return _secret_entries(value, read, advice)
+
+
+def fernet_keys(value: Any) -> tuple[bytes, ...]:
+    def read(entry: bytes) -> bytes:
+        try:
+            right = len(base64.urlsafe_b64decode(entry)) == FERNET_BYTES
+        except ValueError:
+            right = False
+        if not right:
+            raise Wrong(Fault("is no key of Fernet", advice))
+        return entry
+
+    advice = (
+        "Write a list of keys as Fernet.generate_key() of cryptography makes them; the first "
+        "encrypts"
+    )
+    return _secret_entries(value, read, advice)
+
+
+def _secret_entries(value: Any, read: Callable[[bytes], bytes], advice: str) -> tuple[bytes, ...]:
+    """Read a list of secrets. None is ever told, not even one with a character too few."""
+    if not isinstance(value, (list, tuple)):
+        raise Wrong(Fault(f"is of type {type(value).__name__}, not a list", advice))
+    found: dict[bytes, int] = {}
+    faults: list[Fault] = []
+    for index, entry in enumerate(value):
+        place = f"[{index}]"
+        if not isinstance(entry, (str, bytes)):
+            faults.append(Fault(f"is of type {type(entry).__name__}", advice, place))
+            continue
+        try:
+            key = read(entry.encode(errors="surrogatepass") if isinstance(entry, str) else entry)
+        except Wrong as wrong:
+            faults += (replace(fault, place=place) for fault in wrong.faults)
+            continue
+        if key in found:
+            complaint = f"is the same as [{found[key]}]"
+            faults.append(Fault(complaint, "Name it once", place, "django_jobqueue.E006"))
+        found.setdefault(key, index)
+    if faults:
+        raise Wrong(*faults)
+    return tuple(found)
 
 
 def _entries(

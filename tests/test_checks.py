@@ -17,7 +17,7 @@ from django.core.management.base import SystemCheckError
 from django.db.models import QuerySet
 from waffle.models import Flag
 
-from django_jobqueue import Job, checks, conf, validators
+from django_jobqueue import Job, checks, conf, encryption, validators
 from django_jobqueue.checks import jobs as jobs_room
 from django_jobqueue.checks import settings as settings_room
 from django_jobqueue.checks import switches as switches_room
@@ -31,6 +31,9 @@ from django_jobqueue.switches import flags
 from tests.support.processes import ROOT
 
 URL = "redis://localhost:6379/0"
+
+#: A key that opens nothing.
+FERNET = "bmV3LW5ldy1uZXctbmV3LW5ldy1uZXctbmV3LW5ldzE="
 
 DefineJob = Callable[..., type[Job]]
 
@@ -270,6 +273,35 @@ def test_a_job_without_perform_is_told(define: DefineJob) -> None:
     cls.abstract = True
     Job.definitions += 1
     assert told_of(cls) == []
+
+
+@pytest.mark.parametrize(
+    ("encrypt", "options", "installed", "told"),
+    [
+        (True, {}, True, "JOBQUEUE['ENCRYPTION_KEYS'] is not set"),
+        (True, {"ENCRYPTION_KEYS": ["short"]}, True, "JOBQUEUE['ENCRYPTION_KEYS'] is not set"),
+        (True, {"ENCRYPTION_KEYS": [FERNET]}, False, "cryptography is not installed"),
+        (True, {"ENCRYPTION_KEYS": [FERNET]}, True, ""),
+        (False, {}, False, ""),
+    ],
+)
+def test_a_job_whose_arguments_cannot_be_encrypted_is_told_with_the_way_out(
+    define: DefineJob,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    encrypt: bool,
+    options: dict[str, Any],
+    installed: bool,
+    told: str,
+) -> None:
+    settings.JOBQUEUE = {"REDIS_URL": URL, **options}
+    monkeypatch.setattr(encryption, "find_spec", lambda name: object() if installed else None)
+    cls = define(encrypt=encrypt)
+    messages = [each for each in jobs_room.check_jobs() if each.obj is cls]
+    assert [each.id for each in messages] == (["django_jobqueue.E023"] if told else [])
+    for each in messages:
+        assert each.msg.startswith(f"{__name__}.Sample says encrypt, but {told}")
+        assert "Fernet.generate_key()" in str(each.hint) or "pip install" in str(each.hint)
 
 
 async def _async_steps(self: Job) -> AsyncIterator[int]:

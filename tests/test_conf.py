@@ -85,6 +85,9 @@ def test_nothing_but_a_url_is_needed(settings: Any) -> None:
         reconciler_runs_kept=14 * 86_400.0,
         redact=conf.REDACT,
         metrics_token=None,
+        signing_keys=(),
+        signing_required=True,
+        encryption_keys=(),
     )
 
 
@@ -821,3 +824,58 @@ def test_a_token_that_can_be_guessed_or_sent_by_nobody_is_refused_untold(value: 
     problem = problem_of(METRICS_TOKEN=value)
     assert "16 characters or more" in problem.hint
     assert SECRET not in problem.message + problem.hint
+
+
+#: Two keys of Fernet that open nothing.
+FERNET = [
+    "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYzE=",
+    b"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlYzI=",
+]
+
+LONG = f"{SECRET}-" * 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SIGNING_KEYS", [LONG, f"{LONG}2".encode()]), ("ENCRYPTION_KEYS", FERNET)],
+)
+def test_keys_are_kept_as_bytes_in_their_order_and_never_printed(
+    settings: Any, name: str, value: list[Any]
+) -> None:
+    found = read(settings, **{name: value})
+    kept = getattr(found, name.lower())
+    assert kept == tuple(v.encode() if isinstance(v, str) else v for v in value)
+    assert f"{name.lower()}=***" in repr(found)
+    assert SECRET not in repr(found)
+    assert "c2Vjc" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("SIGNING_KEYS", LONG, " is of type str, not a list"),
+        ("SIGNING_KEYS", None, " is of type NoneType, not a list"),
+        ("SIGNING_KEYS", [LONG, SECRET], "[1] has 6 characters"),
+        ("SIGNING_KEYS", [LONG, ""], "[1] has 0 characters"),
+        ("SIGNING_KEYS", [7], "[0] is of type int"),
+        ("SIGNING_KEYS", [LONG, LONG], "[1] is the same as [0]"),
+        ("SIGNING_KEYS", [LONG, LONG.encode()], "[1] is the same as [0]"),
+        ("ENCRYPTION_KEYS", {LONG: 1}, " is of type dict, not a list"),
+        ("ENCRYPTION_KEYS", [LONG], "[0] is no key of Fernet"),
+        ("ENCRYPTION_KEYS", ["c2VjcmV0"], "[0] is no key of Fernet"),
+        ("ENCRYPTION_KEYS", ["\ud800" * 44], "[0] is no key of Fernet"),
+        ("ENCRYPTION_KEYS", [FERNET[0], FERNET[0]], "[1] is the same as [0]"),
+    ],
+)
+def test_keys_that_cannot_be_are_refused_untold(name: str, value: Any, complaint: str) -> None:
+    problem = problem_of(**{name: value})
+    assert problem.message.startswith(f"JOBQUEUE[{name!r}]{complaint}")
+    assert SECRET not in problem.message + problem.hint
+    assert "c2Vjc" not in problem.message + problem.hint
+
+
+def test_short_secrets_in_a_key_of_bytes_or_text_are_told_all_at_once() -> None:
+    problems = find_problems({"REDIS_URL": URL, "SIGNING_KEYS": ["a", b"b", LONG]})
+    assert [each.message[:26] for each in problems] == [
+        "JOBQUEUE['SIGNING_KEYS'][0", "JOBQUEUE['SIGNING_KEYS'][1",
+    ]  # fmt: skip

@@ -17,7 +17,6 @@ from django_jobqueue.redaction import (
     CUT,
     DEPTH,
     REDACTED,
-    VALUES,
     admin_url_of,
     holds_as_shown,
     redact_args,
@@ -27,6 +26,7 @@ from django_jobqueue.redaction import (
     shown_args,
 )
 from django_jobqueue.retry import pack_backtrace
+from django_jobqueue.scrubbing import VALUES
 from tests.api.samples import ODD, ruby
 
 SECRET = "4111-hunter2"

@@ -30,6 +30,7 @@ from django_jobqueue.reconciliation.pairs import cooldown_of
 from django_jobqueue.retry import bury
 from django_jobqueue.scheduling.releaser import release_of
 from django_jobqueue.signals import job_died, job_enqueued, job_refused, tell
+from django_jobqueue.signing import carried
 from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.store.sets import PUSH, Promotion, Revival
 from django_jobqueue.store.store import Store
@@ -126,7 +127,7 @@ def _way_of_dead(raw: bytes, chain: Push, refused: list[Payload]) -> _Way | Enqu
     if accepted is None:
         refused.append(payload)
         return answer(Status.REFUSED, payload.jid)
-    new = _enqueued(accepted)
+    new = _enqueued(carried(payload, accepted))
     return _Way(raw, new.encode(), new.queue, lock_of(new), new)
 
 
@@ -167,7 +168,7 @@ def _way_of_waiting(raw: bytes, chain: Push, spares_attempt: bool) -> _Way | Enq
         accepted = chain(_once_more(payload) if spares_attempt else payload)
     if accepted is None:
         return answer(Status.REFUSED, payload.jid)
-    new = _enqueued(accepted)
+    new = _enqueued(carried(payload, accepted))
     return _Way(raw, new.encode(), new.queue, lock, new)
 
 

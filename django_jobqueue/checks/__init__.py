@@ -17,6 +17,7 @@ E011   what it leads to is not a middleware or an outlet
 E020   two job classes have one name in Redis
 E021   an option of a job class cannot be used
 E022   a job class has no ``perform``, or one with a ``yield``
+E023   a job class says ``encrypt``, and its arguments cannot be encrypted
 E030   two job classes have one kill switch
 E031   the name of a kill switch is too long: waffle takes 100 characters
 E040   an entry of ``PERIODIC`` or ``RECONCILERS`` names no job class that can run

@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from django_jobqueue import conf
 from django_jobqueue.checks.common import TAG, spell
+from django_jobqueue.encryption import find_problem
 from django_jobqueue.job.base import Job
 from django_jobqueue.job.coroutines import is_generator
 from django_jobqueue.job.options import option_problems
@@ -22,6 +23,8 @@ from django_jobqueue.reconciliation.problems import find_problems
 def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Tell what is wrong with the job classes that are known by now."""
     messages: list[CheckMessage] = []
+    values, _ = conf.read_settings(getattr(settings, "JOBQUEUE", {}))
+    missing = find_problem(values["encryption_keys"])
     classes = dict.fromkeys(registry().classes())
     for name, rivals in registry().duplicates().items():
         classes |= dict.fromkeys(rivals)
@@ -51,6 +54,15 @@ def check_jobs(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) ->
                     hint="Return, or await, instead.",
                     obj=cls,
                     id="django_jobqueue.E022",
+                )
+            )
+        if cls.encrypt is True and missing is not None:
+            messages.append(
+                Error(
+                    f"{spell(cls)} says encrypt, but {missing[0]}",
+                    hint=missing[1],
+                    obj=cls,
+                    id="django_jobqueue.E023",
                 )
             )
         messages += (

@@ -19,12 +19,13 @@ from django_jobqueue.client.outlet import Entry
 from django_jobqueue.client.results import Answer, Status
 from django_jobqueue.client.send import send
 from django_jobqueue.conf import get_settings
+from django_jobqueue.encryption import encrypted, work_digest
 from django_jobqueue.exceptions import ArgumentNotSerializable, PayloadTooLarge
 from django_jobqueue.payload import Payload, check_queue_name
 from django_jobqueue.signals import job_refused, tell
+from django_jobqueue.signing import Signer, signer
 from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.switches.switches import switches
-from django_jobqueue.unique import digest
 
 
 def push(
@@ -44,10 +45,12 @@ def push(
     ``lock_for`` returns the lock that an accepted job takes, by default its own.
 
     Raises: InvalidQueueName, ArgumentNotSerializable, PayloadTooLarge, what a
-    middleware raises (then nothing is pushed); StoreUnavailable, EnqueueError.
+    middleware raises, ImproperlyConfigured for what cannot be encrypted (then nothing is
+    pushed); StoreUnavailable, EnqueueError.
     """
     chain = client_chain()
     limit = get_settings().max_payload
+    ours = signer()
     answers: list[Answer] = []
     entries: list[Entry] = []
     places: list[int] = []
@@ -58,10 +61,13 @@ def push(
                 answers.append(_refused(payload))
                 continue
             lock = None
-            if accepted.unique_for is not None:
+            is_unique = "unique_for" in accepted.fields and accepted.unique_for is not None
+            if is_unique:
                 accepted = named(accepted)
-            if accepted.unique_for is not None or lock_for is not lock_of:
+            if is_unique or lock_for is not lock_of:
                 lock = lock_for(accepted)
+            if ours is not None or "encrypt" in accepted.fields:
+                accepted = _sealed(accepted, ours)
             places.append(len(answers))
             entries.append(Entry(accepted, encode(accepted, limit), at, lock))
             answers.append(Answer(Status.PUSHED, accepted))
@@ -87,7 +93,21 @@ def named(payload: Payload) -> Payload:
     if payload.unique_digest is not None:
         return payload
     check_arguments(payload.args)
-    return payload.replace(unique_digest=digest(payload.job_class, payload.args))
+    return payload.replace(unique_digest=work_digest(payload))
+
+
+def _sealed(payload: Payload, ours: Signer | None) -> Payload:
+    """
+    Return a job as it may travel: its arguments encrypted where they are to be, and signed.
+
+    Raises: ArgumentNotSerializable, ImproperlyConfigured.
+    """
+    check_arguments(payload.args)
+    payload = encrypted(payload)
+    try:
+        return payload if ours is None else ours.sign(payload)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _unwritable(error) from error
 
 
 def _refused(payload: Payload) -> Answer:
@@ -115,12 +135,16 @@ def encode(payload: Payload, limit: int) -> bytes:
     try:
         raw = payload.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise ArgumentNotSerializable(
-            "the payload", f"cannot be written as JSON ({error})", "see what a middleware put there"
-        ) from error
+        raise _unwritable(error) from error
     if len(raw) > limit:
         raise PayloadTooLarge(payload.job_class, len(raw), limit)
     return raw
+
+
+def _unwritable(error: BaseException) -> ArgumentNotSerializable:
+    return ArgumentNotSerializable(
+        "the payload", f"cannot be written as JSON ({error})", "see what a middleware put there"
+    )
 
 
 @cache

@@ -26,7 +26,7 @@ OUTLETS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Entry:
     """
     One accepted job: its payload, its bytes, and when it is to run (epoch s; None: now).

@@ -44,7 +44,7 @@ class EnqueueResult:
         return self.status is Status.PUSHED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Answer:
     """What became of one payload of a push: accepted as ``payload``, or why not."""
 
@@ -68,8 +68,10 @@ class BulkResult(list["str | None"]):
     def add(self, answers: Iterable[Answer]) -> None:
         """Take in what became of the next rows."""
         for answer in answers:
-            self.append(answer.jid)
-            if answer.status is not Status.PUSHED:
+            if answer.status is Status.PUSHED:
+                self.append(answer.payload.jid)
+            else:
+                self.append(None)
                 self._counts[answer.status] += 1
 
     @property

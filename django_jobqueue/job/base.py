@@ -16,16 +16,17 @@ from django_jobqueue.client.client import push
 from django_jobqueue.client.outlet import make_outlet
 from django_jobqueue.client.results import Answer, BulkResult, EnqueueResult, Status
 from django_jobqueue.conf import get_settings
+from django_jobqueue.encryption import clear_args, lock_digest
 from django_jobqueue.exceptions import InvalidOption, InvalidSchedule
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.coroutines import is_async, is_generator, run_to_end, within
 from django_jobqueue.job.options import Arity, CallOptions, check_option, to_seconds, unique_key
 from django_jobqueue.job.times import after, moment, seconds
-from django_jobqueue.payload import Payload, log_facts, new_jid, stamp
+from django_jobqueue.payload import Payload, log_facts, new_jid, new_jids, stamp
 from django_jobqueue.retry import Verdict
 from django_jobqueue.switches import naming
 from django_jobqueue.switches.switches import switches
-from django_jobqueue.unique import digest, idempotency_key
+from django_jobqueue.unique import idempotency_key
 
 Delay = timedelta | float
 When = datetime | float
@@ -121,6 +122,8 @@ class Job:
     #: Names of arguments that are shown to nobody: no page, command or log line has them. See
     #: also ``JOBQUEUE["REDACT"]``, which does the same for all jobs.
     redact: ClassVar[Sequence[str]] = ()
+    #: Whether the arguments are encrypted in Redis; needs ``JOBQUEUE["ENCRYPTION_KEYS"]``.
+    encrypt: ClassVar[bool] = False
     #: What makes the job's arguments of an object: a ``classmethod`` or ``staticmethod``, by
     #: default its key. It is the one spelling for a view that enqueues the job and for
     #: the reconciler that does it again: with two, a unique job would come twice.
@@ -187,9 +190,14 @@ class Job:
         """
         Return the job ready for one run.
 
-        Raises: InvalidArguments when the payload's do not fit ``perform``.
+        Raises: InvalidArguments when the payload's do not fit ``perform``, UnknownKey or
+        DecryptionFailed when encrypted ones cannot be read.
         """
-        cls._arity.check(cls.__qualname__, attempt.payload.args)
+        payload = attempt.payload
+        args = payload.args
+        if "encrypt" in payload.fields:
+            args = attempt.clear = clear_args(payload)
+        cls._arity.check(cls.__qualname__, args)
         job = cls()
         job._attempt = attempt
         return job
@@ -200,7 +208,7 @@ class Job:
             return run_to_end(self.run_async)
         attempt = self._attempt
         attempt.performed = True
-        result = self.perform(*attempt.payload.args)
+        result = self.perform(*attempt.args)
         if result is not None and inspect.iscoroutine(result):
             # Something is wrapped around an ``async def``.
             return run_to_end(partial(self._finish, result))
@@ -218,7 +226,7 @@ class Job:
                 "return, or await, instead"
             )
         self._attempt.performed = True
-        return await self._finish(self.perform(*self._attempt.payload.args))
+        return await self._finish(self.perform(*self._attempt.args))
 
     async def _finish(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         limit, left = type(self).timeout, self.time_left
@@ -241,6 +249,11 @@ class Job:
         return self._attempt.payload
 
     @property
+    def arguments(self) -> list[Any]:
+        """The arguments of ``perform``, for hooks and middleware: clear, also of ``encrypt``."""
+        return self._attempt.args
+
+    @property
     def jid(self) -> str:
         """The job's id: the same in every attempt."""
         return self._attempt.payload.jid
@@ -253,7 +266,7 @@ class Job:
         It is made of the class's wire name and the arguments, so two jobs that are
         to have two effects must differ in their arguments.
         """
-        return idempotency_key(self._attempt.payload.job_class, self._attempt.payload.args)
+        return idempotency_key(self._attempt.payload.job_class, self._attempt.args)
 
     @property
     def attempt(self) -> int:
@@ -466,14 +479,14 @@ class BoundJob:
         numbered = enumerate(rows)
         on_commit = self._on_commit()
         while chunk := list(itertools.islice(numbered, size)):
-            template = self._template()
+            make = self.maker()
             jobs = []
             for number, row in chunk:
                 if not isinstance(row, (list, tuple)):
                     raise InvalidOption(
                         f"rows[{number}]", row, "a row is a list or tuple of arguments, as in (pk,)"
                     )
-                jobs.append(self._payload(template, row, next(times)))
+                jobs.append(make(row, next(times)))
             result.add(push(jobs, on_commit=on_commit, healing=healing))
         return result
 
@@ -484,7 +497,7 @@ class BoundJob:
         Returns what ``perform`` returns and raises what it raises; None when a
         client middleware refused. Nothing reaches Redis.
         """
-        payload, _ = self._payload(self._template(), args, None)
+        payload, _ = self._payload(self._template(), new_jid(), args, None)
         return make_outlet("inline").run(payload)  # type: ignore[attr-defined]
 
     def maker(self) -> Callable[[Row, float | None], tuple[Payload, float | None]]:
@@ -494,7 +507,8 @@ class BoundJob:
         The times are epoch seconds. It is for one page of jobs: they share the time
         at which they were created. Raises: InvalidArguments.
         """
-        return partial(self._payload, self._template())
+        template, jids = self._template(), new_jids()
+        return lambda args, at: self._payload(template, next(jids), args, at)
 
     # ------------------------------------------------------------------------------
 
@@ -502,7 +516,7 @@ class BoundJob:
         return self._answer(args, at).jid
 
     def _answer(self, args: tuple[Any, ...], at: float | None) -> Answer:
-        job = self._payload(self._template(), args, at)
+        job = self._payload(self._template(), new_jid(), args, at)
         return push((job,), on_commit=self._on_commit())[0]
 
     def _at(self) -> float | None:
@@ -546,19 +560,22 @@ class BoundJob:
                 fields["on_conflict"] = "rerun"
         if chosen("bypass_kill_switch"):
             fields["bypass_kill_switch"] = True
+        if job.encrypt:
+            fields["encrypt"] = True  # until the push
         fields["created_at"] = stamp(unit=get_settings().timestamps)
         return fields
 
     def _payload(
-        self, template: dict[str, Any], args: Row, at: float | None
+        self, template: dict[str, Any], jid: str, args: Row, at: float | None
     ) -> tuple[Payload, float | None]:
-        self._job._arity.check(self._job.__qualname__, tuple(args))
-        fields = {**template, "args": list(args), "jid": new_jid()}
+        job, own = self._job, list(args)
+        job._arity.check(job.__qualname__, own)
+        fields = {**template, "args": own, "jid": jid}
         if at is None:
             fields["enqueued_at"] = template["created_at"]
-        if self._job.unique_key is not None and "unique_for" in fields:
-            key = unique_key(self._job, self._job._arity, args)
-            fields["unique_digest"] = digest(fields["class"], key)
+        if job.unique_key is not None and "unique_for" in fields:
+            key = unique_key(job, job._arity, args)
+            fields["unique_digest"] = lock_digest(fields["class"], key, is_secret=job.encrypt)
         return Payload(fields), at
 
     def _times(

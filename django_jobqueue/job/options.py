@@ -122,6 +122,7 @@ CHECKS: Mapping[str, _Check] = {
     "when_disabled": _one_of(None, "hold", "run", "drop"),
     "self_healing": _flag,
     "redact": _names,
+    "encrypt": _flag,
 }
 
 #: What belongs to a class, and cannot be another thing for one call.
@@ -129,6 +130,7 @@ OF_THE_CLASS = frozenset(
     {
         "timeout", "unique_until", "unique_key", "on_conflict", "kill_switch",
         "kill_switch_aliases", "kill_switch_fail", "when_disabled", "self_healing", "redact",
+        "encrypt",
     }
 )  # fmt: skip
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from django_jobqueue.client.arguments import check_arguments
+from django_jobqueue.encryption import work_digest
 from django_jobqueue.exceptions import InvalidOption, TooManyErrors
 from django_jobqueue.job.base import BoundJob
 from django_jobqueue.payload import Payload
 from django_jobqueue.reconciliation.plan import Plan
-from django_jobqueue.unique import digest
 
 #: Rows that must not all fail: then it is not the rows that are at fault.
 FIRST_ROWS = 100
@@ -96,4 +96,4 @@ def draft_all(plan: Plan, rows: Sequence[Any], faults: Faults) -> list[Draft]:
 
 def mark(payload: Payload) -> str:
     """Return what names the work of a job: the digest of its lock, also where it takes none."""
-    return payload.unique_digest or digest(payload.job_class, payload.args)
+    return payload.unique_digest or work_digest(payload)

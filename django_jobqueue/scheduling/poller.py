@@ -13,6 +13,7 @@ from django_jobqueue.job.disabled import count_stopped, held, policy_of
 from django_jobqueue.payload import Payload, printable, stamp
 from django_jobqueue.service import Outage, Service
 from django_jobqueue.signals import job_refused, tell
+from django_jobqueue.signing import carried
 from django_jobqueue.store.locks import lock_of
 from django_jobqueue.store.sets import DROP, HOLD, LATER, PUSH, Promotion
 from django_jobqueue.store.store import Store
@@ -139,7 +140,7 @@ class Poller(Service):
                 )  # fmt: skip
                 tell(job_refused, None, payload=payload)
                 return Promotion(DROP, entry, lock=lock)
-            new = accepted.replace(enqueued_at=stamp(unit=self._unit))
+            new = carried(payload, accepted).replace(enqueued_at=stamp(unit=self._unit))
             return Promotion(PUSH, entry, new.encode(), queue=accepted.queue, lock=lock)
         except BaseException:
             logger.exception(

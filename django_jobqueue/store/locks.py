@@ -24,7 +24,7 @@ GONE = -2
 SUCCEEDED, NEITHER = 0.0, -1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Lock:
     """
     The lock of one unique job.
@@ -58,6 +58,8 @@ def may_be_unique(raw: bytes) -> bool:
 
 def lock_of(payload: Payload) -> Lock | None:
     """Return the lock that a job holds, or None when it is not unique."""
+    if "unique_digest" not in payload.fields:
+        return None
     digest = payload.unique_digest
     if digest is None or (ttl := payload.unique_for) is None:
         return None

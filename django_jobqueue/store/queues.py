@@ -19,7 +19,7 @@ REGISTERED_FOR = 10.0
 PUSH_LIMIT = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would take three times as long to make
 class Push:
     """One job to write: its queue, its bytes, when (epoch s; None for now), and its lock."""
 
@@ -93,8 +93,12 @@ class Queues:
             if lock is not None:
                 at = len(names) + 1
                 # Only those that this page may touch: a word costs as much as half a lock.
-                rerun = lock.rerun and not healing
-                names += lock_keys(keys, lock)[: 3 if rerun else 2 if healing else 1]
+                if healing:
+                    names += lock_keys(keys, lock)[:2]
+                elif lock.rerun:
+                    names += lock_keys(keys, lock)
+                else:
+                    names.append(keys.unique(lock.digest))
             arguments += (
                 job.raw,
                 index[job.queue] if job.at is None else 0,

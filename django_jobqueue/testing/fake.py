@@ -8,6 +8,7 @@ from typing import Any
 
 from django_jobqueue import clock
 from django_jobqueue.client.outlet import Entry, use_outlet
+from django_jobqueue.encryption import clear_args
 from django_jobqueue.job.base import Delay, Job, When, wire_name
 from django_jobqueue.payload import Payload
 from django_jobqueue.store.claims import BURY, HELD, RETRY, SNOOZE
@@ -74,7 +75,7 @@ class FakeOutlet:
 
     def args_of(self, cls: type[Job]) -> list[list[object]]:
         """Return the arguments of what waits of one class, in order."""
-        return [entry.payload.args for entry in self.jobs_of(cls)]
+        return [clear_args(entry.payload) for entry in self.jobs_of(cls)]
 
     @property
     def retries(self) -> list[Entry]:

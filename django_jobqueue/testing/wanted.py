@@ -12,6 +12,7 @@ from django.utils import timezone
 from django_jobqueue import clock
 from django_jobqueue.client.commit import waiting
 from django_jobqueue.client.outlet import Entry
+from django_jobqueue.encryption import clear_args
 from django_jobqueue.job.base import Delay, Job, When, wire_name
 from django_jobqueue.job.times import seconds
 from django_jobqueue.switches.switches import switches
@@ -40,7 +41,7 @@ class Wanted:
         payload = entry.payload
         return (
             payload.job_class == wire_name(self.job)
-            and (self.args is None or list(self.args) == payload.args)
+            and (self.args is None or list(self.args) == clear_args(payload))
             and (self.queue is None or self.queue == payload.queue)
             and (self.at is None or self._is_its_time(self.at, entry))
         )
@@ -97,7 +98,8 @@ def described(entry: Entry) -> str:
         when = f"{_after(entry.at - _pushed(entry))}, at {_when(entry.at)}"
     retry = "" if payload.retry_count is None else f", attempt {payload.attempt}"
     return (
-        f"{payload.job_class}{_called(payload.args)} in the queue {payload.queue!r}, {when}{retry}"
+        f"{payload.job_class}{_called(clear_args(payload))} in the queue {payload.queue!r}, "
+        f"{when}{retry}"
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from django_jobqueue import clock
 from django_jobqueue.conf import Settings
+from django_jobqueue.encryption import find_problem
 from django_jobqueue.exceptions import (
     AccessDenied,
     BootError,
@@ -19,6 +20,7 @@ from django_jobqueue.exceptions import (
     StoreUnavailable,
     WrongServer,
 )
+from django_jobqueue.job.base import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.redis_url import RedisURL, parse
 from django_jobqueue.service import Backoff
@@ -43,6 +45,14 @@ def check_jobs() -> None:
         problems.append(f"{name!r} is the wire name of {' and '.join(classes)}")
     if problems:
         raise InvalidJobClasses(problems)
+
+
+def check_keys(settings: Settings) -> None:
+    """Raise BootError when there are jobs with encrypted arguments that we could not read."""
+    problem = find_problem(settings.encryption_keys)
+    sealed = [wire_name(cls) for cls in registry().classes() if cls.encrypt]
+    if problem and sealed:
+        raise BootError(f"{problem[0]} {problem[1]} It is for {', '.join(sealed)}.")
 
 
 def wait_for_redis(store: Store, settings: Settings, wait: Callable[[float], bool]) -> None:

@@ -13,13 +13,14 @@ from django.dispatch import Signal
 
 from django_jobqueue import clock, databases
 from django_jobqueue.conf import Settings
-from django_jobqueue.exceptions import Discard, InvalidPayload, Skip, Snooze
+from django_jobqueue.exceptions import BadSignature, Discard, InvalidPayload, Skip, Snooze
 from django_jobqueue.job.attempt import Attempt
 from django_jobqueue.job.base import Job
 from django_jobqueue.job.disabled import held, policy_of
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload, log_facts
 from django_jobqueue.signals import job_started, job_succeeded
+from django_jobqueue.signing import signer
 from django_jobqueue.store.claims import BACK, DROPPED, EXPIRED, HELD, SKIPPED
 from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.switches.switches import switches
@@ -57,6 +58,7 @@ class Executor:
         self._layers: list[Layer] = load(settings.server_middleware)
         self._chain: Perform = sync_chain(self._layers, _perform)
         self._registry = registry()
+        self._signer = signer()
         self._judge = Judge(settings)
         self._side_threads = SideThreads()
 
@@ -69,6 +71,8 @@ class Executor:
         except InvalidPayload as error:
             return self._judge.of_junk(raw, queue, error)
         try:
+            if self._signer is not None and (bad := self._signer.fault(payload, queue)):
+                return self._unsigned(payload, bad)
             if payload.fields.get("queue") != queue:
                 payload = _found_in(queue, payload)
             return self.run_payload(payload, queue)[0]
@@ -129,6 +133,8 @@ class Executor:
             return self._judge.of_junk(raw, queue, error)
         try:
             with self._side_threads.lent(partial(_beside, payload)):
+                if self._signer is not None and (bad := self._signer.fault(payload, queue)):
+                    return await aside(self._fail, payload, self._unsigned, payload, bad)
                 if payload.fields.get("queue") != queue:
                     payload = _found_in(queue, payload)
                 return await self._run_payload_async(payload, queue)
@@ -209,10 +215,11 @@ class Executor:
         """
         Return the job of a payload, or what becomes of it instead.
 
-        Raises: UnknownJob, InvalidArguments, and whatever the class's own ``__init__`` raises.
+        Raises: UnknownJob, what ``Job.for_attempt`` does, and whatever the class's own
+        ``__init__`` raises.
         """
         cls = self._registry.get(payload.job_class)
-        if _is_expired(payload):
+        if "expires_in" in payload.fields and _is_expired(payload):
             logger.info(
                 "%s jid=%s expired before it started", *names(payload), extra=log_facts(payload)
             )
@@ -223,6 +230,11 @@ class Executor:
                 return stopped
         attempt = Attempt(payload, queue, clock.monotonic(), self._stopping, inline=self._inline)
         return cls.for_attempt(attempt)
+
+    def _unsigned(self, payload: Payload, error: BadSignature) -> Outcome:
+        """Return what becomes of a job that a stranger may have written: nothing of it is run."""
+        outcome, lock = self._judge.of_unfit(payload, error), lock_of(payload)
+        return outcome if lock is None else with_lock(outcome, payload, lock)
 
     def _tells_start(self, payload: Payload, lock: Lock) -> bool:
         """Return whether a lock depends on the start of its job."""

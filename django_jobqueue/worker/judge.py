@@ -11,12 +11,15 @@ from django.dispatch import Signal
 
 from django_jobqueue.conf import Settings
 from django_jobqueue.exceptions import (
+    BadSignature,
+    DecryptionFailed,
     Discard,
     InvalidArguments,
     InvalidPayload,
     Skip,
     Snooze,
     UnknownJob,
+    UnknownKey,
 )
 from django_jobqueue.job.base import Job
 from django_jobqueue.job.registry import registry
@@ -32,7 +35,9 @@ from django_jobqueue.retry import (
     error_name,
     postpone_unknown,
 )
+from django_jobqueue.scrubbing import hiding
 from django_jobqueue.signals import job_died, job_retried, tell
+from django_jobqueue.signing import carried
 from django_jobqueue.store.claims import BURY, DISCARDED, DONE, FORGET, RETRY, SKIPPED, SNOOZE
 from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.worker.outcome import Outcome
@@ -40,6 +45,9 @@ from django_jobqueue.worker.tracebacks import PlainTraceback
 
 logger = logging.getLogger("django_jobqueue.worker")
 logger.addFilter(PlainTraceback())
+
+#: Errors of a payload, not of any code: a traceback would tell nothing.
+_OURS = (BadSignature, DecryptionFailed, InvalidArguments, UnknownJob, UnknownKey)
 
 
 class Judge:
@@ -54,6 +62,14 @@ class Judge:
 
     def of_error(self, job: Job, error: BaseException) -> Outcome:
         """Return the outcome of a run that ended with an exception."""
+        clear = job._attempt.clear
+        if clear is None:
+            return self._of_error(job, error)
+        # Whoever reads Redis and the log was to learn none of them: not by this way either.
+        with hiding(clear):
+            return self._of_error(job, error)
+
+    def _of_error(self, job: Job, error: BaseException) -> Outcome:
         payload = job.payload
         facts = log_facts(payload)
         if isinstance(error, Snooze):
@@ -72,13 +88,15 @@ class Judge:
     def of_unfit(self, payload: Payload, error: BaseException) -> Outcome:
         """Return the outcome of a payload that no job could be made of, and why."""
         unit = self._settings.timestamps
-        if isinstance(error, UnknownJob):
+        if isinstance(error, (UnknownJob, UnknownKey)):
             decision = postpone_unknown(
                 payload, error, window=self._settings.unknown_job_retry_for, unit=unit
             )
             return self._failed(None, payload, decision, error)
+        if isinstance(error, BadSignature):
+            return self._failed(None, payload, bury(payload, error, unit=unit), error)
         cls = registry().get(payload.job_class)
-        if isinstance(error, InvalidArguments):
+        if isinstance(error, (InvalidArguments, DecryptionFailed)):
             return self._failed(None, payload, bury(payload, error, unit=unit), error, cls)
         decision = self._decide(None, payload, error)  # out of the class's own __init__
         return self._failed(None, payload, decision, error, cls)
@@ -104,13 +122,16 @@ class Judge:
         return replace(self._outcome(dead), lock=lock_of(payload))
 
     def _decide(self, job: Job | None, payload: Payload, error: BaseException) -> Decision:
-        return decide(
+        decision = decide(
             payload,
             error,
             retry_in=None if job is None else _ask_retry_in(job, payload, error),
             default_retries=self._settings.default_retries,
             unit=self._settings.timestamps,
         )
+        if payload.retry_queue is None:
+            return decision
+        return replace(decision, payload=carried(payload, decision.payload))
 
     def _failed(
         self,
@@ -123,7 +144,7 @@ class Judge:
         what = (*names(payload), error_name(error), _told(error))
         facts = log_facts(payload)  # of the attempt that failed, not of the next one
         payload = decision.payload
-        ours = job is None and isinstance(error, (UnknownJob, InvalidArguments))
+        ours = job is None and isinstance(error, _OURS)
         trace = None if ours else error
         if decision.fate in (Fate.RETRY, Fate.POSTPONE):
             logger.warning(

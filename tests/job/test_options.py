@@ -59,6 +59,7 @@ OF_ITS_CLASS: dict[str, tuple[list[Any], list[Any]]] = {
     "when_disabled": ([None, "hold", "run", "drop"], ["keep", False]),
     "self_healing": ([True, False], [None, 1]),
     "redact": ([(), ["token"], ("a", "b")], ["token", ("",), (1,), None]),
+    "encrypt": ([True, False], [None, 1, "args"]),
 }
 
 

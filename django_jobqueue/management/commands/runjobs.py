@@ -18,7 +18,7 @@ from django_jobqueue.exceptions import BootError, EmbeddedServerUnavailable
 from django_jobqueue.job.registry import registry
 from django_jobqueue.log import JsonFormatter
 from django_jobqueue.worker import exit_codes, reloading
-from django_jobqueue.worker.boot import check_jobs, wait_for_redis
+from django_jobqueue.worker.boot import check_jobs, check_keys, wait_for_redis
 from django_jobqueue.worker.chores import crash_policy
 from django_jobqueue.worker.launcher import run_child
 from django_jobqueue.worker.options import QueueOrder, WorkerOptions
@@ -119,6 +119,7 @@ def _run(given: dict[str, Any]) -> int:
     superior = reloading.superior()
     settings = get_settings()
     check_jobs()
+    check_keys(settings)
     options = _worker_options(settings, given)
     probes = ProbeOptions(given["probe_port"], given["ready_file"], given["live_file"])
     if superior >= 0:
