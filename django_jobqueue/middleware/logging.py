@@ -39,8 +39,15 @@ class LogContext:
     def __call__(self, job: Job) -> Any:
         if self._is_async:
             return self._run_on_loop(job)
-        with _Told(job.payload):
+        if logger.isEnabledFor(logging.INFO):
+            with _Told(job.payload):
+                return self._perform(job)
+        # The same without a word, in half the time.
+        token = running.set(job.payload)
+        try:
             return self._perform(job)
+        finally:
+            running.reset(token)
 
     async def _run_on_loop(self, job: Job) -> Any:
         with _Told(job.payload):

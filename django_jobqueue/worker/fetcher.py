@@ -81,6 +81,7 @@ class Fetcher:
         self._doubtful = False
         self._away = False
         self._wake_at = 1
+        self._may_look = True
         self._quiet = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -203,22 +204,32 @@ class Fetcher:
 
     def _wait(self, now: float) -> None:
         timeout = IDLE
-        if self._results.waiting:
-            flush_after = self.lanes.threads.pace.flush_after
+        flush_after = self.lanes.threads.pace.flush_after
+        undelivered = len(self._results.waiting)
+        if undelivered:
             timeout = max(0.0, self._results.oldest + flush_after - now)
+        elif self._may_look and self.lanes.end_soon:
+            # To be told of the end of such a short job would take longer than the job:
+            # we look by ourselves, and only once for a job that turns out to be long.
+            timeout = flush_after
+            undelivered = 1
+            self._may_look = False
         again_in = self._results.again_in(now)
         if again_in is not None:
             timeout = min(timeout, again_in)
         if self._suspects or self.lanes.have_unstarted:
             timeout = min(timeout, max(0.0, self._stale_at - now))
-        self._wake_at = self.lanes.wake_at(len(self._results.waiting))
+        self._wake_at = self.lanes.wake_at(undelivered)
         names = [] if self._quiet.is_set() else self.lanes.unattended(self._suspects.excess)
         if not names:
-            self._sleep(timeout)
+            self._bell.sleep(timeout, self._has_news)
             return
         if len(names) == len(self._options.queues.weights):
             self._note_idle()
-        self.lanes.may_have(self._bell.wait(names, timeout, lambda: bool(self._finished)))
+        self.lanes.may_have(self._bell.wait(names, timeout, self._has_news))
+
+    def _has_news(self) -> bool:
+        return bool(self._finished) and self._is_worth_waking()
 
     def _sleep(self, seconds: float) -> None:
         """Wait for a wake-up of another thread. In an outage results are no reason to hurry."""
@@ -279,6 +290,7 @@ class Fetcher:
         if not claimed:
             return
         self.idle.clear()
+        self._may_look = True
         now = clock.monotonic()
         admitted = [Held(claim, now) for claim in claimed]
         for held in admitted:
@@ -300,17 +312,18 @@ class Fetcher:
 
     def _collect(self) -> None:
         """Move what has finished to the results, and learn how long jobs take."""
-        ended: list[Held] = []
-        while self._finished:
-            held = self._finished.popleft()
-            ended.append(held)
-            if held is self._suspects.current:
-                self._suspects.forget(held)
-            if held.claim.field in self._held:
-                self._results.waiting.append(held)
-        if ended:
-            self.lanes.ended(ended)
-            self._note_ran(len(ended))
+        finished = self._finished
+        # Others append meanwhile: those come with the next turn.
+        ended = [finished.popleft() for _ in range(len(finished))]
+        if not ended:
+            return
+        suspect = self._suspects.current
+        if suspect is not None and suspect in ended:
+            self._suspects.forget(suspect)
+        self._may_look = True
+        self._results.waiting += [held for held in ended if held.claim.field in self._held]
+        self.lanes.ended(ended)
+        self._note_ran(len(ended))
 
     def _delivery_due(self, now: float) -> bool:
         if self._results.again_in(now) == 0:

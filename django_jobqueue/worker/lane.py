@@ -115,8 +115,7 @@ class Lanes:
         for lane in self.all:
             ours = jobs if self.loop is None else [held for held in jobs if held in lane.jobs]
             lane.jobs.difference_update(ours)
-            for held in ours:
-                lane.pace.took((held.ended or 0.0) - (held.started or 0.0))
+            lane.pace.took([(held.ended or 0.0) - (held.started or 0.0) for held in ours])
 
     def drop(self, held: Held) -> None:
         """Note that a job is ours no more, or will not be run."""
@@ -137,6 +136,12 @@ class Lanes:
     def are_hungry(self) -> bool:
         """Whether a lane has nothing to do although there may be jobs for it."""
         return self.threads.is_hungry or (self.loop is not None and self.loop.is_hungry)
+
+    @property
+    def end_soon(self) -> bool:
+        """Whether there are jobs, and all are expected to end within some ms."""
+        busy = [lane for lane in self.all if lane.jobs]
+        return bool(busy) and all(lane.pace.ends_soon for lane in busy)
 
     def wake_at(self, undelivered: int) -> int:
         """Return how many newly ended jobs are worth ending the fetcher's wait for."""

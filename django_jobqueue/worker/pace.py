@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django_jobqueue.store.claims import MOVE_LIMIT
 
 #: Seconds of work that may be claimed ahead.
@@ -37,9 +39,17 @@ class Pace:
         self._mean = LONG_JOB
         self.flush_after = 0.0 if each else FLUSH_AFTER
 
-    def took(self, seconds: float) -> None:
-        """Learn from one job's duration."""
-        self._mean += WEIGHT * (min(seconds, 1.0) - self._mean)
+    def took(self, durations: Iterable[float]) -> None:
+        """Learn from how long jobs took, in seconds, the first to end first."""
+        mean = self._mean
+        for seconds in durations:
+            mean += WEIGHT * ((seconds if seconds < 1.0 else 1.0) - mean)
+        self._mean = mean
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether a job is expected to end before a result of now would have to be delivered."""
+        return self._mean < self.flush_after
 
     @property
     def ahead(self) -> int:

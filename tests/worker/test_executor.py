@@ -6,10 +6,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.dispatch import Signal
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -38,6 +40,7 @@ from django_jobqueue.testing import disable_job
 from django_jobqueue.worker import judge as room
 from django_jobqueue.worker.executor import Executor
 from django_jobqueue.worker.outcome import Outcome
+from testproject.backups.models import Database
 from tests.support.clocks import FrozenClock, freeze
 from tests.worker import recorders
 from tests.worker.recorders import SEEN, path_of
@@ -246,6 +249,32 @@ def test_whatever_a_job_raises_is_a_failure_of_that_job(
     assert type(outcome.error) is type(error)
     assert told(outcome).fields["error_class"].rpartition(".")[2] == type(error).__name__
     assert told(outcome).retry_count == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_that_came_before_the_commit_is_tried_again(run: Run) -> None:
+    """``on_commit=False`` inside a transaction: nobody else sees the row yet."""
+    with transaction.atomic():
+        row = Database.objects.create(name="shop", path="shop.sqlite3")
+
+        def look() -> str:
+            return Database.objects.get(pk=row.pk).name
+
+        ACTS["look"] = look
+
+        def run_elsewhere() -> Outcome | None:
+            try:
+                return run(of(DoJob, "look"))
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as worker:
+            failed = worker.submit(run_elsewhere).result()
+    assert failed is not None
+    assert failed.verb == RETRY
+    assert "DoesNotExist" in str(told(failed).fields["error_class"])
+    again = run(told(failed))
+    assert again is None
 
 
 def test_an_endless_recursion_is_a_failure_too(run: Run) -> None:
@@ -927,7 +956,7 @@ def test_redis_is_told_of_a_start_where_a_lock_depends_on_it(
     settings: Any, seen: list[Any], fields: dict[str, str], release: bool | None
 ) -> None:
     ACTS["nothing"] = note_that_it_ran
-    settings.JOBQUEUE = {"OUTLET": "fake"}
+    settings.JOBQUEUE = {"OUTLET": "fake", "SERVER_MIDDLEWARE": []}
 
     def start(lock: Lock, release: bool) -> None:
         seen.append((lock.jid, release))

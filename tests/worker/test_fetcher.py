@@ -322,6 +322,67 @@ def test_a_result_is_delivered_although_nothing_else_ever_happens(make_rig: Make
     wait_until(lambda: counters()["processed"] == 1, 20, "the result")
 
 
+def test_a_result_of_a_short_job_is_delivered_although_nothing_else_ever_happens(
+    make_rig: MakeRig,
+) -> None:
+    rig = make_rig(concurrency=2)
+    rig.fetcher.lanes.threads.pace.took([0.0] * 300)
+    push(job(1), job(2))
+    rig.fetcher.start()
+    first = rig.take()
+    rig.take()  # it runs on
+    rig.finish(first)
+    wait_until(lambda: counters()["processed"] == 1, 20, "the result")
+
+
+def count_rings(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Return a list that grows with each ring of the fetcher's bell."""
+    rings: list[None] = []
+    ring = rig.fetcher._bell.ring
+
+    def heard() -> None:
+        rings.append(None)
+        ring()
+
+    monkeypatch.setattr(rig.fetcher._bell, "ring", heard)
+    return rings
+
+
+def test_the_end_of_a_short_job_is_not_rung_for(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(concurrency=2)
+    pace = rig.fetcher.lanes.threads.pace
+    pace.took([0.0] * 300)
+    pace.flush_after = 60.0  # the wait does not end before we look
+    rings = count_rings(rig, monkeypatch)
+    push(job(1))
+    rig.fetcher.start()
+    held = rig.take()
+    wait_until(lambda: rig.fetcher._bell.is_awaited, 20, "the wait")
+    rig.finish(held)
+    assert rings == []
+
+
+def test_a_long_job_among_short_ones_is_looked_for_once_and_then_rung_for(
+    make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig(concurrency=2)
+    rig.fetcher.lanes.threads.pace.took([0.0] * 300)
+    rings = count_rings(rig, monkeypatch)
+    push(job(1))
+    rig.fetcher.start()
+    held = rig.take()
+
+    def waits_for_a_ring() -> bool:
+        return rig.fetcher._bell.is_awaited and rig.fetcher._wake_at == 1
+
+    wait_until(waits_for_a_ring, 20, "the second wait")
+    rig.finish(held)
+    assert rings == [None]
+    wait_until(lambda: counters()["processed"] == 1, 20, "the result")
+
+
 def test_each_result_goes_with_the_next_turn_where_that_is_asked(make_rig: MakeRig) -> None:
     rig = make_rig(concurrency=2, ack_each=True)
     push(job(1), job(2))

@@ -14,8 +14,7 @@ durations = st.lists(st.floats(0, 100, allow_nan=False), max_size=200)
 
 def learnt(concurrency: int, taken: list[float]) -> Pace:
     pace = Pace(concurrency)
-    for seconds in taken:
-        pace.took(seconds)
+    pace.took(taken)
     return pace
 
 
@@ -57,11 +56,11 @@ def test_jobs_of_no_length_are_claimed_two_pages_ahead(concurrency: int) -> None
 def test_one_endless_job_does_not_spoil_the_mean() -> None:
     pace = learnt(10, [0.001] * 300)
     before = pace.ahead
-    pace.took(86_400)
+    pace.took([86_400])
     assert before > 0
     assert pace.ahead == 0  # it may be the first of many
     for _ in range(200):
-        pace.took(0.001)
+        pace.took([0.001])
     assert pace.ahead == before
 
 
@@ -100,9 +99,17 @@ def test_the_first_result_ends_the_wait_so_that_its_time_is_counted(
     assert learnt(concurrency, taken).wake_at(0) == 1
 
 
+def test_a_job_ends_soon_where_the_others_took_less_than_a_result_may_wait() -> None:
+    assert learnt(10, [FLUSH_AFTER / 2] * 300).ends_soon
+    assert not learnt(10, [FLUSH_AFTER * 2] * 300).ends_soon
+    assert not Pace(10).ends_soon  # nobody knows yet
+
+
 @given(concurrencies, st.integers(0, 300))
 def test_each_result_goes_at_once_where_that_is_asked(concurrency: int, results: int) -> None:
     pace = Pace(concurrency, each=True)
     assert pace.flush_after == 0.0
     assert pace.must_flush(results)
     assert pace.wake_at(results) == 1
+    pace.took([0.0] * 300)
+    assert not pace.ends_soon

@@ -127,11 +127,7 @@ if ARGV[8] ~= '' and redis.call('HEXISTS', claims, ARGV[8]) == 1 then
   redis.call('HSET', claims, 'suspect', ARGV[8])
 end
 
-local function holds_any(queue, first, count)
-  local fields = {}
-  for n = 1, count do
-    fields[n] = batch .. ':' .. (first + n - 1) .. ':' .. queue
-  end
+local function holds_any(fields)
   for _, held in ipairs(redis.call('HMGET', claims, unpack(fields))) do
     if held then
       return true
@@ -151,7 +147,7 @@ for n, name in ipairs(queues) do
   if is_paused[n] == 1 then
     resting[#resting + 1] = n
   elseif wanted > 0 and room > 0 then
-    local index, taken = 1, {}
+    local taken = {}
     while wanted > 0 and room > 0 do
       -- The next job tells how many of its kind fit, so that a queue of huge ones
       -- is not read by the hundred for the sake of one.
@@ -166,24 +162,27 @@ for n, name in ipairs(queues) do
       end
       -- The same batch again: its reply was lost, its jobs are held already. All
       -- fields are looked at, for a recovery may have taken the first ones.
-      if #jobs > 0 and holds_any(name, index, #jobs) then
+      local fields = {}
+      for at = 1, #jobs do
+        fields[at] = batch .. ':' .. (#taken + at) .. ':' .. name
+      end
+      if #jobs > 0 and holds_any(fields) then
         break
       end
-      local fields, count_here = {}, 0
+      local written, count_here = {}, 0
       for at = #jobs, 1, -1 do
         if room <= 0 then
           break
         end
         local payload = jobs[at]
-        fields[#fields + 1] = batch .. ':' .. index .. ':' .. name
-        fields[#fields + 1] = payload
-        taken[#taken + 1] = payload
-        index = index + 1
         count_here = count_here + 1
+        written[2 * count_here - 1] = fields[count_here]
+        written[2 * count_here] = payload
+        taken[#taken + 1] = payload
         room = room - #payload
       end
       if count_here > 0 then
-        redis.call('HSET', claims, unpack(fields))
+        redis.call('HSET', claims, unpack(written))
         redis.call('LTRIM', key, 0, -count_here - 1)
         wanted = wanted - count_here
       end
