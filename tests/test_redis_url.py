@@ -113,6 +113,9 @@ def test_the_files_of_tls_are_known_by_their_parameters() -> None:
         ("redis://h?socket_timeout=soon", "socket_timeout is not a number", "in seconds"),
         ("redis://h?max_connections=1.5", "max_connections is not a whole number", "digits"),
         ("unix:///s?socket_keepalive=1", "'socket_keepalive' is not known", "There are"),
+        # What the answers look like is not for a project to say: bytes, by RESP2.
+        ("redis://h?protocol=3", "'protocol' is not known", "There are"),
+        ("redis://h?decode_responses=true", "'decode_responses' is not known", "There are"),
     ],
 )
 def test_a_wrong_url_is_told_with_the_way_out(url: str, fact: str, way_out: str) -> None:

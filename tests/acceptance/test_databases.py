@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.site import SOON, Site
+from tests.acceptance.site import SOON, Site, count_lines, payload
 from tests.jobsite.jobs import QueryJob, QueryWaitJob, TransactionLeakJob
 from tests.support.databases import JOBS, real_server, real_servers
 from tests.support.polling import wait_until
@@ -23,6 +24,9 @@ pytestmark = pytest.mark.sql
 
 #: Threads of the worker: each has a connection of its own.
 THREADS = 3
+
+#: Threads, more than the server takes: PostgreSQL 100 by default, MariaDB 10 at the least.
+CROWDS = {"postgresql": 110, "mariadb": 15}
 
 PULSE = {"pulse": {"job": "tests.jobsite.jobs.NoopJob", "every": "1s", "args": ["pulse"]}}
 
@@ -135,3 +139,36 @@ def test_a_transaction_left_open_is_named_and_in_nobody_s_way(desk: Desk) -> Non
     assert desk.server.execute("SELECT ident FROM leaked", JOBS) == []
     assert desk.server.execute("SELECT ident FROM written", JOBS) == [("next",)]
     assert desk.failures() == (0, 0)
+
+
+def test_more_threads_than_the_server_has_connections_fail_some_jobs_and_no_worker(
+    desk: Desk, tmp_path: Path
+) -> None:
+    if desk.server.name not in CROWDS:
+        pytest.skip("a pooler lets everybody in, and makes them wait")
+    crowd = CROWDS[desk.server.name]
+    with desk.server.crowded():
+        crowd_out(desk, crowd, tmp_path / "crowded")
+
+
+def crowd_out(desk: Desk, crowd: int, gate: Path) -> None:
+    """Have so many threads ask at once; all jobs end, well or with a retry."""
+    worker = desk.site.run_ready("--concurrency", str(crowd), env=desk.env)
+    idents = [f"crowd-{number}" for number in range(crowd)]
+    desk.site.push_all(payload(QueryWaitJob, ident, str(gate)) for ident in idents)
+    desk.site.await_started(*idents)
+    wait_until(lambda: desk.failures()[1], SOON, "the first who was not let in")
+    gate.touch()
+
+    def have_ended() -> bool:
+        return len(desk.site.journal.finishes) + desk.failures()[1] == crowd
+
+    wait_until(have_ended, SOON, lambda: f"all to end: {desk.failures()}")
+    for entry in desk.site.entries("retry"):
+        assert "OperationalError" in str(entry.fields["error_class"])
+        assert re.search("(?i)too many|no more connections", str(entry.fields["error_message"]))
+    desk.site.await_settled()
+    assert set(desk.site.journal.starts.values()) == {1}
+    assert count_lines(worker.output(), "died") == [0]
+    worker.term()
+    assert worker.wait() == 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 from tests.acceptance.site import SOON, Site, count_lines, elapse, payload
 from tests.jobsite.jobs import FailJob, GilJob, NoopJob, SleepJob, SpinJob, WaitJob
 from tests.support.polling import wait_until
+from tests.support.processes import Process
 
 
 def descriptors(pid: int) -> list[str]:
@@ -95,6 +97,34 @@ def test_c_code_with_the_gil_does_not_keep_the_parent_from_stopping(site: Site) 
     assert worker.wait(8 + SOON) == 3
     assert len(site.queue()) == 1
     assert site.held() == {}
+
+
+def test_a_second_process_of_one_identity_is_a_failed_start(site: Site, tmp_path: Path) -> None:
+    job, identity = site.push(NoopJob, "waits"), "host:1:aaaaaaaaaaaa"
+    assert site.store.claims.join(identity, 60.0)
+    step = site.store.claims.step(identity, lease=60, batch="b", wanted=1, queues=["default"])
+    script = f"""if True:
+        import os, django
+        django.setup()
+        from django_jobqueue.conf import get_settings
+        from django_jobqueue.connection import store
+        from django_jobqueue.worker.launcher import Launcher
+        from django_jobqueue.worker.options import QueueOrder, WorkerOptions
+        options = WorkerOptions(QueueOrder.parse(["default"]), concurrency=2, lease=15.0)
+        there, here = os.pipe()
+        Launcher(store(), get_settings(), options, {identity!r}, there, here).run()
+    """
+    env = {
+        "DJANGO_SETTINGS_MODULE": "tests.jobsite.settings",
+        "JOBQUEUE_TEST_URL": site.server.url,
+        "JOBQUEUE_TEST_PREFIX": site.prefix,
+    }
+    with Process([sys.executable, "-c", script], tmp_path / "second.log", env=env) as second:
+        assert second.wait() == 1
+        second.wait_for_line(f"BootError: identity already live: {identity}")
+    assert site.held() == {identity: 1}
+    assert [claim.raw for claim in step.claimed] == [job.encode()]
+    assert site.store.claims.leave(identity) == 1
 
 
 def test_nobody_leaks_threads_or_descriptors(site: Site) -> None:

@@ -43,14 +43,19 @@ class Shifting:
         (self.package / "jobs.py").write_text(source)
 
     def touch_until(self, worker: RunJobs, text: str, times: int) -> None:
-        """Save again and again: the watch sees no change before its first look."""
-        path = self.package / "jobs.py"
+        """Save until that is noticed: the watch sees no change before its first look."""
+        path, noticed = self.package / "jobs.py", " changed: starting again"
+        (before,) = count_lines(worker.output(), noticed)
 
-        def look() -> bool:
+        def touch() -> bool:
             os.utime(path, ns=(path.stat().st_mtime_ns + 1_000_000_000,) * 2)
-            return count_lines(worker.output(), text)[0] >= times
+            return count_lines(worker.output(), noticed)[0] > before
 
-        wait_until(look, SOON, lambda: f"{text!r} {times} times in\n{worker.output()}")
+        def what() -> str:
+            return f"{text!r} {times} times in\n{worker.output()}"
+
+        wait_until(touch, SOON, what)
+        wait_until(lambda: count_lines(worker.output(), text)[0] >= times, SOON, what)
 
 
 @pytest.fixture

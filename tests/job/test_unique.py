@@ -13,11 +13,13 @@ from django.db import connection, transaction
 from django_jobqueue import ArgumentNotSerializable, Job, Status
 from django_jobqueue.client.outlet import use_outlet
 from django_jobqueue.connection import store
-from django_jobqueue.exceptions import InvalidOption
+from django_jobqueue.exceptions import InvalidOption, StoreUnavailable
 from django_jobqueue.switches.switches import switches
 from django_jobqueue.testing import FakeOutlet
 from tests.conftest import JobqueueSettings
 from tests.support.inside import Inside
+from tests.support.proxy import TcpProxy
+from tests.support.server import RedisServer
 
 
 class UniqueJob(Job):
@@ -142,6 +144,21 @@ def test_a_bulk_of_a_thousand_is_one_round_trip_and_aligned(
     assert (with_script.pushed, with_script.duplicates) == (550, 450)
     assert [jid is None for jid in with_script] == [True] * 400 + [False] * 550 + [True] * 50
     assert [args for (args,) in inside.args("low")] == list(range(950))
+
+
+def test_a_push_whose_reply_was_lost_can_be_made_again(
+    redis_server: RedisServer, jobqueue_settings: JobqueueSettings, inside: Inside
+) -> None:
+    with TcpProxy(redis_server.node_url) as proxy:
+        jobqueue_settings(REDIS_URL=proxy.url, SOCKET_TIMEOUT=0.5)
+        UniqueJob.perform_async(0)  # the server knows the script by now
+        proxy.swallow_replies(to=b"queue:low", times=1)
+        with pytest.raises(StoreUnavailable):
+            UniqueJob.perform_async(1)
+        result = UniqueJob.enqueue(1)
+    (_, job) = inside.jobs("low")
+    assert (result.status, result.existing_jid) == (Status.DUPLICATE, job["jid"])
+    assert locks(inside)[job["unique_digest"]] == job["jid"]
 
 
 def test_fifty_threads_that_push_the_same_push_it_once(inside: Inside) -> None:

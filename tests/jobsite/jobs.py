@@ -7,6 +7,7 @@ to the journal when it starts and, if it gets there, when it ends.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import multiprocessing
@@ -14,11 +15,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from django_jobqueue import Job, Snooze
 from tests.support.journal import Journal
@@ -71,6 +73,21 @@ class SnoozeJob(Job):
 
 
 # Failures ------------------------------------------------------------------
+
+
+class GrievingJob(Job):
+    """Fail, and have the hook of the last failure wait until the test creates the file ``path``."""
+
+    def perform(self, ident: str, path: str) -> None:
+        with journal().running(self.jid, ident):
+            raise ValueError("this job fails by design")
+
+    def on_exhausted(self, error: BaseException) -> None:
+        """Write that it has begun, and wait."""
+        ident, path = self.payload.args
+        with journal().running(self.jid, f"mourning-{ident}"):
+            while not os.path.exists(path):
+                time.sleep(0.01)
 
 
 class UserAbort(BaseException):
@@ -151,6 +168,16 @@ class LeakJob(Job):
 LEAKED: list[bytes] = []
 
 
+class LitterJob(Job):
+    """Leave ``count`` threads that never end, and as many open files, to the process."""
+
+    def perform(self, ident: str, count: int) -> None:
+        with journal().running(self.jid, ident):
+            for _ in range(count):
+                threading.Thread(target=threading.Event().wait, daemon=True).start()
+                os.open(os.devnull, os.O_RDONLY)
+
+
 class GilJob(Job):
     """Sleep ``seconds`` (whole) in C and hold the GIL: no other thread gets a turn."""
 
@@ -205,6 +232,20 @@ class BreakConnectionJob(Job):
         with journal().running(self.jid, ident):
             connection.ensure_connection()
             connection.connection.close()
+
+
+class BrokenTransactionJob(Job):
+    """Have the database refuse something in a transaction, swallow that, and go on in it."""
+
+    def perform(self, ident: str) -> None:
+        with (
+            journal().running(self.jid, ident),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            with contextlib.suppress(DatabaseError):
+                cursor.execute("SELECT nothing FROM nowhere")
+            raise ZeroDivisionError
 
 
 class QueryWaitJob(Job):

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db import Error as DatabaseFault
 from django.db.models import QuerySet
 from django.test import override_settings
@@ -29,7 +29,7 @@ from django_jobqueue.reconciliation.run import PATIENCE, reconcile
 from django_jobqueue.store.link import Link
 from django_jobqueue.switches.state import State
 from django_jobqueue.switches.switches import switches
-from django_jobqueue.testing import FakeOutlet
+from django_jobqueue.testing import FakeOutlet, committing
 from tests.conftest import JobqueueSettings
 from tests.healing.jobs import OrderJob, ScheduleOrders, ScheduleParcels, variant
 from tests.healing.models import Order, Parcel
@@ -574,6 +574,23 @@ def test_redis_away_in_the_middle_fails_the_run_and_keeps_its_cursor(
     assert (now.status, now.cursor, now.pushed) == ("failed", dump_key(keys[3]), 4)
     assert run(batch_size=2).status == RunStatus.DONE
     assert queued(inside) == keys
+
+
+def test_what_redis_missed_at_a_commit_is_brought_by_the_next_run(
+    inside: Inside, jobqueue_settings: JobqueueSettings
+) -> None:
+    jobqueue_settings(REDIS_URL="redis://127.0.0.1:1/0", SERVER_MIDDLEWARE=[])
+
+    def accept() -> None:
+        with committing(), transaction.atomic():
+            OrderJob.perform_async(make_orders(1)[0])
+
+    with pytest.raises(StoreUnavailable):
+        accept()
+    key = Order.objects.get().pk
+    jobqueue_settings(SERVER_MIDDLEWARE=[])
+    assert run().pushed == 1
+    assert queued(inside) == [key]
 
 
 def test_the_database_away_in_the_middle_fails_the_run_and_keeps_its_cursor(

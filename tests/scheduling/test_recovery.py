@@ -234,6 +234,23 @@ def test_taking_back_twice_moves_nothing_more(claims: Claims, inside: Inside) ->
     assert inside.args("low") == [[1]]
 
 
+def test_a_container_that_comes_again_with_host_and_pid_of_the_dead_is_another_process(
+    claims: Claims, inside: Inside
+) -> None:
+    """Always pid 1: only the nonce tells the one that was killed from the one that is there."""
+    before, now = "shop-worker:1:aaaaaaaaaaaa", "shop-worker:1:bbbbbbbbbbbb"
+    inside.client.lpush(inside.key("queue:low"), *(payload(n).encode() for n in range(3)))
+    for identity, wanted in ((before, 2), (now, 1)):
+        assert claims.join(identity, LEASE)
+        step = claims.step(identity, lease=LEASE, batch="b", wanted=wanted, queues=["low"])
+        assert len(step.claimed) == wanted
+    assert not claims.join(now, LEASE)
+    claims.declare_dead(before)
+    assert take_back(claims, before, CrashPolicy()) == 2
+    assert take_back(claims, now, CrashPolicy()) == 0
+    assert (claims.count(before), claims.count(now)) == (0, 1)
+
+
 def test_a_process_that_lives_keeps_its_jobs(
     claims: Claims, inside: Inside, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -538,12 +555,19 @@ def test_records_of_lost_processes_are_taken_off_the_list(
     inside.client.sadd(inside.key("processes"), GONE, OURS)
     inside.client.hset(inside.key(OURS), "info", "{}")
     duty().adopt_orphans()
-    assert inside.client.smembers(inside.key("processes")) == {OURS.encode()}
+    assert set(inside.client.smembers(inside.key("processes"))) == {OURS.encode()}
 
 
 # Hooks ------------------------------------------------------------------------
 
 
+@pytest.fixture
+def _no_keys(settings: Any) -> None:
+    """Jobs are not signed."""
+    settings.JOBQUEUE = {"OUTLET": "fake"}
+
+
+@pytest.mark.usefixtures("_no_keys")
 def test_the_hook_of_a_poison_pill_knows_its_job_and_has_fresh_connections(
     caplog: pytest.LogCaptureFixture, freshened: list[str]
 ) -> None:
@@ -565,6 +589,7 @@ def test_the_hook_of_a_poison_pill_knows_its_job_and_has_fresh_connections(
     assert caplog.messages == []
 
 
+@pytest.mark.usefixtures("_no_keys")
 @pytest.mark.parametrize(
     ("fields", "line"),
     [

@@ -161,7 +161,11 @@ def test_every_example_is_well_formed(store: Store, key_prefix: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
-def test_a_command_that_is_missing_is_named(user: MakeUser, name: str) -> None:
+def test_a_command_that_is_missing_is_named(
+    redis_server: RedisServer, user: MakeUser, name: str
+) -> None:
+    if "|" in name and redis_server.is_redis_6:
+        pytest.skip("this server can give a subcommand, and take none away")
     found = user(f"-{name}").permissions.missing()
     assert (found.commands, found.keys) == ([name], [])
     assert name.replace("|", " ").upper() in str(found)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import struct
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
+
+import hiredis
 
 T = TypeVar("T")
 
@@ -24,6 +27,9 @@ Direction = Literal["request", "reply"]
 
 #: Bytes read at once.
 _CHUNK = 65536
+
+#: Commands of a client that has just connected.
+_GREETINGS = frozenset((b"AUTH", b"HELLO", b"SELECT", b"CLIENT"))
 
 #: Close with a reset, at once, and forget what was not sent.
 _LINGER_NOT = struct.pack("ii", 1, 0)
@@ -51,6 +57,8 @@ class TcpProxy:
         self._mode = _Mode()
         self._port = 0
         self._accepted = 0
+        self._hits = 0
+        self._answered = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -81,6 +89,16 @@ class TcpProxy:
     def accepted(self) -> int:
         """How many connections were accepted so far."""
         return self._accepted
+
+    @property
+    def hits(self) -> int:
+        """How many connections ``swallow_replies(to=...)`` has made mute or ``cut_after`` cut."""
+        return self._hits
+
+    @property
+    def answered(self) -> int:
+        """How many commands ``answer`` has answered since it was called last."""
+        return self._answered
 
     @property
     def open_connections(self) -> int:
@@ -141,6 +159,17 @@ class TcpProxy:
         """
         self._set(_Mode(cut_direction=direction, cut_budget=count))
 
+    def answer(self, *errors: str) -> None:
+        """
+        Answer each command by the next of these errors, round and round, and deliver none.
+
+        Not of a client that greets: who it is, and which database it wants. ``answered``
+        tells how many commands it were.
+        """
+        replies = (b"-" + error.encode() + b"\r\n" for error in itertools.cycle(errors))
+        self._answered = 0
+        self._set(_Mode(errors=replies))
+
     def refuse(self) -> None:
         """Cut what stands and refuse new connections: the server is down."""
         self._set(_Mode(refuses=True))
@@ -149,6 +178,10 @@ class TcpProxy:
     def cut_all(self) -> int:
         """Reset every connection that stands; return how many. The mode stays."""
         return self._call(self._cut_all)
+
+    def half_close_all(self) -> int:
+        """Tell every client that the server has ended (FIN); it may still send. Return how many."""
+        return self._call(self._half_close_all)
 
     # In the loop ------------------------------------------------------------
 
@@ -177,6 +210,8 @@ class TcpProxy:
         links = list(self._links)
         await self._cut_all()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:  # who reads finds the end; who holds bytes back would sleep on
+            _, tasks = await asyncio.wait(tasks, timeout=0.2)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -187,6 +222,12 @@ class TcpProxy:
         links = list(self._links)
         for link in links:
             link.cut()
+        return len(links)
+
+    async def _half_close_all(self) -> int:
+        links = list(self._links)
+        for link in links:
+            link.half_close()
         return len(links)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -225,6 +266,8 @@ class TcpProxy:
                 await asyncio.sleep(mode.delay)
                 if direction == "request":
                     before = self._silence_answer(link, mode, before, piece)
+                    if mode.errors is not None:
+                        piece = await self._answer(link, mode.errors, piece)
                 if direction in link.mute:
                     continue
                 passed, is_cut = mode.budgeted(direction, piece)
@@ -232,6 +275,7 @@ class TcpProxy:
                     link.cut()
                     return
                 if is_cut:
+                    self._hits += 1
                     self._mode = _Mode()
                     link.cut_behind(writer)
                     return
@@ -250,10 +294,23 @@ class TcpProxy:
         seen = before + data
         if mode.swallow_to in seen:
             link.mute.add("reply")
+            self._hits += 1
             if mode.swallow_times is not None:
                 mode.swallow_times -= 1
             return b""
         return seen[-(len(mode.swallow_to) - 1) :] if len(mode.swallow_to) > 1 else b""
+
+    async def _answer(self, link: _Link, errors: Iterator[bytes], data: bytes) -> bytes:
+        """Answer the commands that end in ``data``, and return those that pass."""
+        passed = b""
+        for words in link.commands(data):
+            if words[0].upper() in _GREETINGS:
+                passed += b"*%d\r\n" % len(words)
+                passed += b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in words)
+            else:
+                self._answered += 1
+                await _send(link.client, next(errors))
+        return passed
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return asyncio.run_coroutine_threadsafe(work(), self._loop).result(timeout=10)
@@ -273,6 +330,7 @@ class _Mode:
         cut_direction: Direction = "request",
         cut_budget: int | None = None,
         refuses: bool = False,
+        errors: Iterator[bytes] | None = None,
     ) -> None:
         self.silences = silences
         self.delay = delay
@@ -282,6 +340,7 @@ class _Mode:
         self.cut_direction = cut_direction
         self.cut_budget = cut_budget
         self.refuses = refuses
+        self.errors = errors
 
     def pieces(self, data: bytes) -> list[bytes]:
         """Cut ``data`` into what is passed on at once."""
@@ -306,23 +365,34 @@ class _Link:
         mute: set[Direction],
     ) -> None:
         self.mute = mute
-        self._client = client
+        self.client = client
+        self._reader = hiredis.Reader()
         self._server = server
 
     def cut(self) -> None:
         """Reset both sides."""
-        for writer in (self._client, self._server):
+        for writer in (self.client, self._server):
             _abort(writer)
+
+    def commands(self, data: bytes) -> list[list[bytes]]:
+        """Return the commands that end in ``data``, each as its words."""
+        self._reader.feed(data)
+        return list(iter(self._reader.gets, False))
+
+    def half_close(self) -> None:
+        """Send the client nothing more, not even an answer that is on its way, and end that way."""
+        self.mute.add("reply")
+        _send_end(self.client)
 
     def cut_behind(self, receiver: asyncio.StreamWriter) -> None:
         """Let the receiver read what it was sent and then the end; reset the other side."""
-        other = self._server if receiver is self._client else self._client
+        other = self._server if receiver is self.client else self.client
         _abort(other)
         receiver.close()
 
     async def close(self) -> None:
         """Close both sides in good order, and wait until they are."""
-        for writer in (self._client, self._server):
+        for writer in (self.client, self._server):
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()

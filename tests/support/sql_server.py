@@ -112,6 +112,10 @@ class SqlServer(ABC):
     def expiring(self) -> AbstractContextManager[None]:
         """End what is connected inside the block, when it was idle for a second."""
 
+    def crowded(self) -> AbstractContextManager[None]:
+        """Take as few connections at a time as can be had without a restart."""
+        return contextlib.nullcontext()
+
     def execute(self, sql: str, database: str = "") -> list[tuple[Any, ...]]:
         """Run a statement on a connection of its own; return its rows."""
         with contextlib.closing(self.connect(database)) as connection:
@@ -474,6 +478,15 @@ class MariaDB(SqlServer):
             yield
         finally:
             self.execute("SET GLOBAL wait_timeout = DEFAULT")
+
+    @contextlib.contextmanager
+    def crowded(self) -> Iterator[None]:
+        """Set ``max_connections``."""
+        self.execute("SET GLOBAL max_connections = 10")
+        try:
+            yield
+        finally:
+            self.execute("SET GLOBAL max_connections = DEFAULT")
 
     def _prepare(self) -> None:
         self._run(

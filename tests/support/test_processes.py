@@ -25,7 +25,7 @@ sleeper = "import time; time.sleep(600)"
 forker = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleeper!r}])"
 first = subprocess.Popen([sys.executable, "-c", sleeper])
 second = subprocess.Popen([sys.executable, "-c", forker], process_group=0)
-print("children", first.pid, second.pid)
+print(f"children {first.pid} {second.pid}\\n", end="")  # one write: no half line is read
 time.sleep(600)
 """
 

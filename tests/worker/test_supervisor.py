@@ -661,7 +661,12 @@ def test_one_that_does_not_go_is_killed_and_replaced(
         return good(identity, control, report)
 
     rig = make_rig(deaf, timeout=0.0)
-    rig.when(lambda: count_starts(tmp_path) == 2 and rig.all_ready(), rig.send(signal.SIGTERM))
+
+    def stop() -> None:
+        monkeypatch.setattr(room, "PATIENCE", 30.0)  # with the one that does go
+        rig.send(signal.SIGTERM)()
+
+    rig.when(lambda: count_starts(tmp_path) == 2 and rig.all_ready(), stop)
     assert rig.run() == 0
     assert "does not stop; killing it" in caplog.text
     assert "died: signal SIGKILL; another one starts" in caplog.text
