@@ -58,13 +58,20 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Read every whole line; a file that nobody has written to yet is empty."""
+        return self.entries_from(0)[0]
+
+    def entries_from(self, offset: int) -> tuple[list[Entry], int]:
+        """Read the whole lines behind an offset in bytes; return them and the next offset."""
         try:
-            # As bytes: text would turn the carriage return of an odd ident into a line's end.
-            text = self.path.read_bytes().decode()
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
         except FileNotFoundError:
-            return []
-        whole, _, _torn = text.rpartition("\n")
-        return [_parse(line) for line in whole.split("\n") if line]
+            return [], offset
+        whole, end, _torn = data.rpartition(b"\n")
+        # Line feeds alone: others would turn the carriage return of an odd ident into an end.
+        entries = [_parse(line) for line in whole.decode().split("\n") if line]
+        return entries, offset + len(whole) + len(end)
 
     @property
     def starts(self) -> Counter[str]:

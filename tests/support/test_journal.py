@@ -48,6 +48,17 @@ def test_a_torn_last_line_does_not_count(path: Path) -> None:
     assert Journal(path).entries() == [Entry("S", "a1", "1")]
 
 
+def test_what_was_read_need_not_be_read_again(path: Path) -> None:
+    path.write_text("S a1 1\nF a1")
+    journal = Journal(path)
+    entries, offset = journal.entries_from(0)
+    assert entries == [Entry("S", "a1", "1")]
+    assert journal.entries_from(offset) == ([], offset)
+    with path.open("a") as file:
+        file.write(" 1\n")
+    assert journal.entries_from(offset)[0] == [Entry("F", "a1", "1")]
+
+
 @pytest.mark.parametrize("ident", ["two words", "two\nlines", "", " "])
 def test_an_ident_must_be_one_word(path: Path, ident: str) -> None:
     with pytest.raises(ValueError, match="three words a line"):
