@@ -1,0 +1,31 @@
+"""Settings of the processes that are killed. URL, prefix and database are set for each life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support import sql_settings
+
+DEBUG = False
+SECRET_KEY = "the-site-of-the-crashes-serves-nobody"
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "waffle",
+    "django_jobqueue",
+    "tests.healing",
+    "tests.crash",
+]
+DATABASES = {"default": sql_settings.sqlite(":memory:")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+JOBQUEUE: dict[str, Any] = {
+    "LEASE": 15,
+    "SOCKET_TIMEOUT": 10,
+    "KILL_SWITCH": {"RELEASE_RATE": 100_000},
+    "PERIODIC": {"hourly": {"job": "tests.crash.jobs.HourlyJob", "every": "1h"}},
+    "RECONCILERS": {"tests.crash.jobs.ScheduleRows": {"every": "1h"}},
+}
