@@ -33,8 +33,9 @@ def payload_of(job: int, version: int = 0, digest: str = "") -> bytes:
     """
     if not digest:
         return b'{"jid":%d,"v":%d,%b}' % (job, version, _OPAQUE)
+    # The digest of a row has no options.
     unique = b'"unique_digest":"%b","unique_for":%d%b' % (
-        digest.encode(), TTLS[digest], _OPTIONS[digest]
+        digest.encode(), TTLS.get(digest, TTLS[ONCE]), _OPTIONS.get(digest, b"")
     )  # fmt: skip
     return b'{"jid":"%024d","v":%d,%b,%b}' % (job, version, _JSON, unique)
 

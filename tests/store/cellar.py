@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from django_jobqueue.exceptions import StoreRefused
 from django_jobqueue.store.claims import Claim
+from django_jobqueue.store.locks import lock_in
 from django_jobqueue.store.store import Store
 from tests.store import actors
 from tests.store.actors import Account, Worker, job_of, payload_of
@@ -58,6 +59,11 @@ class Cellar(RuleBasedStateMachine):
         self.views: list[tuple[str, list[bytes]]] = []
         #: Steps that were sent and given up, and may yet arrive.
         self.late: list[Call] = []
+        #: Whose a lock was when an operator looked.
+        self.seen_locks: list[tuple[str, str]] = []
+        #: By digest: the rows of a database that need work, and whether it is done.
+        self.rows: dict[str, bool] = {}
+        self.epochs = 0
         #: Identities whose lease was lost, until somebody notices.
         self.bereft: set[str] = set()
         #: The identity whose claims the last rule may have moved.
@@ -157,6 +163,12 @@ class Cellar(RuleBasedStateMachine):
     def accept(self, payload: bytes) -> None:
         """Expect this job to be somewhere, from now on."""
         self.accounts[job_of(payload)] = Account()
+
+    def note_done(self, payload: bytes) -> None:
+        """Note that the work of a row is done, whatever Redis makes of the result."""
+        lock = lock_in(payload)
+        if lock is not None and lock.digest in self.rows:
+            self.rows[lock.digest] = True
 
     def rewrite(self, payload: bytes, rewritten: bool = True) -> bytes:
         """Return what is written of a job that moves: its next version, or the same bytes."""

@@ -105,7 +105,9 @@ class Contents:
             self.counters |= {what.decode(): int(amount) for what, amount in value.items()}
         elif name in counted and kind == b"string":
             self.counters[counted[name]] = int(value)
-        elif not name.startswith((keys.leader, f"{keys.processed}:", f"{keys.failed}:")):
+        elif not name.startswith(
+            (keys.leader, keys.epoch, f"{keys.processed}:", f"{keys.failed}:")
+        ):
             self.broken.add(name)
 
     def _sort_in_lock(self, keys: Keys, name: str, kind: bytes, value: Any, ttl: int) -> None:

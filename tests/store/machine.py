@@ -1,5 +1,5 @@
 """
-The state machine: workers, recoverers and pollers that do everything in every order.
+The state machine: workers, recoverers, pollers, operators and a reconciler, in every order.
 
 It calls the real scripts on a real server, one at a time. What interleaves are
 the halves of a move: reading and moving, sending and learning the answer.
@@ -15,11 +15,12 @@ from hypothesis.stateful import initialize, rule
 
 from tests.store import chance
 from tests.store.chance import QUEUES, WORKERS
+from tests.store.healers import Healers
 from tests.store.rescuers import Rescuers
 from tests.store.workers import Workers
 
 
-class CellarMachine(Workers, Rescuers):
+class CellarMachine(Workers, Rescuers, Healers):
     """
     Drive the store, say beforehand what must come of it, and look at all of Redis after each rule.
 
@@ -36,6 +37,8 @@ class CellarMachine(Workers, Rescuers):
     I7  nobody but the claimant, or the recovery of its expired lease, moves a claimed job, and
         a result moves the job that it is the result of;
     I8  starts <= 1 + retries + recoveries (+ snoozes, + running jobs given back at a stop);
+    I9  after a reconcile every row that needs work has a job, or died and cools down (asserted
+        there); a flush ends all that was accepted before, and none of it comes back;
 
     and that Redis holds exactly what the model says.
 

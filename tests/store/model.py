@@ -134,6 +134,7 @@ class Model:
     leases: dict[str, str] = field(default_factory=dict)
     paused: set[str] = field(default_factory=set)
     leader: str = ""
+    epoch: str = ""
     locks: dict[str, Owner] = field(default_factory=dict)
     reruns: dict[str, Note] = field(default_factory=dict)
     tombstones: dict[str, Grave] = field(default_factory=dict)

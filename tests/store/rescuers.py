@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Move
+from django_jobqueue.scheduling.recovery import CrashPolicy
+from django_jobqueue.store.claims import BACK, BURY, SNOOZE, Move, Recovery
 from django_jobqueue.store.locks import lock_in
 from django_jobqueue.store.removal import Place
 from django_jobqueue.store.sets import DROP, PUSH, SCHEDULE, Promotion, Revival
@@ -161,6 +163,26 @@ class Rescuers(Cellar):
         for payload in expected.reruns:
             self.accept(payload)
 
+    @chance.event(1, which=st.integers(0, READINGS - 1))
+    def judge(self, which: int = 0) -> None:
+        """Do the second half as a process does it: the third crash of a job is its death."""
+        if not self.readings:
+            self.read_expired(which)
+        if not self.readings:
+            return
+        identity, claims = self.readings.pop(which % len(self.readings))
+        policy = CrashPolicy(delay=PAST, cooldown=lambda job_class: COOLDOWN)
+        suspect = self.model.suspects.get(identity, "")
+        moves = [replace(policy.judge(claim, suspect), read=claim.raw) for claim in claims]
+        self.acting = "" if self.model.leases.get(identity) == LIVE else identity
+        expected = self.model.recover(identity, moves)
+        found = self.store.claims.recover(identity, moves)
+        assert found == Recovery(len(expected.moved), alive=expected.alive)
+        for moved in expected.moved:
+            self.accounts[job_of(moved.payload)].allowed += 1
+        for payload in expected.reruns:
+            self.accept(payload)
+
     # In time -----------------------------------------------------------------
 
     @chance.event(1)
@@ -254,7 +276,7 @@ class Rescuers(Cellar):
     def view(self, name: str) -> None:
         """Do the first half of a removal: look at a place."""
         self.acting = ""
-        entries = self.store.removal.page(self._place(name), 100)
+        entries = self.store.removal.page(self.place(name), 100)
         standing = self.model.sets.get(name)
         assert sorted(entries) == sorted(self.model.queues[name] if standing is None else standing)
         if entries:
@@ -265,6 +287,7 @@ class Rescuers(Cellar):
         which=st.integers(0, READINGS - 1),
         part=chance.some,
         is_killed=chance.flags,
+        tells=chance.flags,
         keeps=chance.flags,
         broken=chance.broken_for_removal,
     )
@@ -273,10 +296,15 @@ class Rescuers(Cellar):
         which: int = 0,
         part: int = 100,
         is_killed: bool = False,
+        tells: bool = False,
         keeps: bool = False,
         broken: str = "",
     ) -> None:
-        """Do the second half: delete or kill the first ``part`` of what was seen."""
+        """
+        Do the second half: delete or kill the first ``part`` of what was seen.
+
+        With ``tells`` the script learns where each stood in its queue.
+        """
         if not self.views:
             return
         self.acting = ""
@@ -284,14 +312,16 @@ class Rescuers(Cellar):
         name, entries = self.views[index]
         if not keeps:
             del self.views[index]
-        place, page = self._place(name), entries[:part]
+        place, page = self.place(name), entries[:part]
         is_killed = is_killed and name != "dead"
         killed = {entry: self.rewrite(entry) for entry in page} if is_killed else {}
+        indexes = range(-1, -len(page) - 1, -1) if tells else ()
 
         def send() -> int:
             if is_killed:
-                return self.store.removal.kill(place, page, lambda raw: (killed[raw], COOLDOWN))
-            return self.store.removal.delete(place, page)
+                removal = self.store.removal
+                return removal.kill(place, page, lambda raw: (killed[raw], COOLDOWN), indexes)
+            return self.store.removal.delete(place, page, indexes)
 
         with self.broken(broken, ""):
             try:
@@ -354,7 +384,7 @@ class Rescuers(Cellar):
         standing = self.model.sets.get(name)
         entries = list(self.model.queues[name] if standing is None else standing)
         gone = self.model.remove(name, entries, killed={}, cool=COOLDOWN)
-        assert self.store.removal.clear(self._place(name)) == len(gone) == len(entries)
+        assert self.store.removal.clear(self.place(name)) == len(gone) == len(entries)
         for entry in gone:
             self.accounts[job_of(entry)].finished = True
 
@@ -367,7 +397,8 @@ class Rescuers(Cellar):
             assert self.store.locks.clear_tombstone(digest)
             del self.model.tombstones[digest]
 
-    def _place(self, name: str) -> Place:
+    def place(self, name: str) -> Place:
+        """Return a place by the model's name."""
         keys = self.store.keys
         if name in QUEUES:
             return Place.queue(keys, name)

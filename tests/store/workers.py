@@ -409,6 +409,8 @@ class Workers(Cellar):
                 continue
             if verb not in UNSTARTED:
                 self._start(held)
+            if verb == ACK:
+                self.note_done(held.raw)
             lock = lock_in(held.raw)
             if verb == ACK and lock is None:
                 done.append(name)
