@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import time
 from pathlib import Path
-from subprocess import Popen
+from typing import Protocol
 
 #: Seconds between two looks at whether all jobs have run, and without news before we give up.
 LOOK = 0.01
@@ -13,6 +13,13 @@ PATIENCE = 60.0
 
 #: Bytes of one job's entry: when it began and when it ended.
 ENTRY = 16
+
+
+class Runner(Protocol):
+    """Whoever runs the jobs: a process, or several."""
+
+    def poll(self) -> int | None:
+        """Return the exit code when it has ended, None while it runs."""
 
 
 class Board:
@@ -39,7 +46,7 @@ class Board:
         self._times[at] = began
         self._times[at + 1] = time.monotonic()
 
-    def wait(self, numbers: range, runner: Popen[bytes]) -> None:
+    def wait(self, numbers: range, runner: Runner) -> None:
         """Wait until these jobs have run. Raises: RuntimeError when the runner ends or halts."""
         left = numbers
         heard = time.monotonic()

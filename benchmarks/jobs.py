@@ -33,6 +33,14 @@ class NoOp(Job):
         board().ran(number, time.monotonic())
 
 
+class Blob(Job):
+    """Does nothing with much."""
+
+    def perform(self, number: int, text: str) -> None:
+        """Note the time."""
+        board().ran(number, time.monotonic())
+
+
 class Unique(NoOp):
     """Does nothing either, once at a time for each number."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Self
 
 from benchmarks import machine
 
@@ -63,15 +64,23 @@ class Race:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def run(cls, name: str, title: str, contenders: Mapping[str, Contender], rounds: int) -> Race:
-        """Let each contender run in turn, ``rounds`` times after one turn to warm up."""
+    def run(
+        cls,
+        name: str,
+        title: str,
+        contenders: Mapping[str, Contender],
+        rounds: int,
+        *,
+        warm_up: int = 1,
+    ) -> Self:
+        """Let each contender run in turn, ``rounds`` times after a turn or more to warm up."""
         race = cls(name, title, {contender: [] for contender in contenders})
-        for number in range(rounds + 1):
+        for number in range(rounds + warm_up):
             for contender, run in contenders.items():
                 before = machine.stolen()
                 figures = run()
                 figures[STOLEN] = machine.stolen() - before
-                if number:
+                if number >= warm_up:
                     race.runs[contender].append(figures)
         return race
 

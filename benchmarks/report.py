@@ -22,7 +22,7 @@ def text(race: Race) -> str:
                 f"  (min {_number(min(values))}, max {_number(max(values))})"
             )
             name = ""
-    lines += [_compared(comparison) for comparison in race.comparisons]
+    lines += [compared(comparison) for comparison in race.comparisons]
     lines += [f"  {note}" for note in race.notes]
     return "\n".join(lines) + "\n"
 
@@ -39,7 +39,8 @@ def as_json(facts: dict[str, str], races: list[Race]) -> str:
     return json.dumps({"facts": facts, "races": found}, indent=2) + "\n"
 
 
-def _compared(comparison: Comparison) -> str:
+def compared(comparison: Comparison) -> str:
+    """Return one comparison as a line of text."""
     pairs = " ".join(map(_number, comparison.pairs))
     line = f"  > {comparison.what}: {_number(comparison.value)}  (pair by pair {pairs})"
     if comparison.goal is not None:
