@@ -21,6 +21,21 @@ _SWEEP = 500
 #: The tests of the dashboard, also those in a browser.
 _PAGES = tuple(Path(__file__).parent / name for name in ("dashboard", "browser"))
 
+#: Tests that take long, and do not depend on what the stages of .ci/run differ in.
+_ONCE = tuple(
+    Path(__file__).parent / name
+    for name in (
+        "chaos",
+        "crash",
+        "interop",
+        "model",
+        "support/test_sql_server.py",
+        "test_typing.py",
+        "testing/test_stranger.py",
+        "testproject/test_demo.py",
+    )
+)
+
 #: Fixtures of pytest-django that let a test into the database.
 _LET_IN = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
@@ -42,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.redis)
         if any(map(item.path.is_relative_to, _PAGES)):
             item.add_marker(pytest.mark.page)
+        if any(map(item.path.is_relative_to, _ONCE)):
+            item.add_marker(pytest.mark.once)
 
 
 @pytest.fixture(scope="session")
