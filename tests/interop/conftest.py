@@ -45,6 +45,9 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         RedisServer() as server,
         Fleet(server, tmp_path_factory.mktemp("interop")) as made,
     ):
+        # Both from the start: whichever test comes first, it finds the same.
+        assert made.sidekiq.is_running
+        assert made.django.is_running
         yield made
 
 

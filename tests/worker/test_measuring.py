@@ -71,7 +71,8 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, jobqueue_settings: JobqueueSettings) -> Bench:
     """Nothing is measured yet."""
-    jobqueue_settings()
+    # None: that of the database would use one that these tests have not asked for.
+    jobqueue_settings(SERVER_MIDDLEWARE=[])
     return Bench(freeze(monkeypatch))
 
 
