@@ -94,7 +94,8 @@ class Reloader:
         while True:
             code = self._run_once()
             if self._stopping:
-                return code
+                # Ctrl-C reaches a worker too that has only begun to start, and has nothing to end.
+                return ExitCode.OK if code == 128 + signal.SIGINT else code
             if self._changed is None:
                 # What could not start at all has a fault of its own; what could not
                 # start again was broken by the last change.
