@@ -426,6 +426,8 @@ class Fetcher:
         running = [h for h in self._held.values() if h.ended is None]
         self._give_all_back(running, now)
         backoff = Backoff()
+        # The line may have gone dead since it was used, and there is no time left to find out.
+        self._store.close()
         while True:
             try:
                 self._results.hurry()

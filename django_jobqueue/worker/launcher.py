@@ -45,6 +45,9 @@ logger = logging.getLogger("django_jobqueue.worker")
 #: Seconds for the last delivery while Redis is away.
 LAST_TRIES = 5.0
 
+#: Seconds beyond that for a call that was under way: its socket gives up after as long.
+GIVING_UP = 0.5
+
 #: Seconds that cancelled async jobs have for their last words.
 CANCELLING = 2.0
 
@@ -266,9 +269,9 @@ class Launcher:
         # The heartbeat must not write a record again after we have left. Both are waited for
         # at once: where Redis is silent, each hangs until its socket gives up.
         self._heartbeat.stop()
-        if not self._fetcher.join(max(0.0, last - clock.monotonic())):
+        if not self._fetcher.join(max(0.0, last + GIVING_UP - clock.monotonic())):
             logger.error("the fetcher hangs; its jobs are left to recovery")
-            left = self._fetcher.holding()
+            left = max(self._fetcher.holding(), 1)  # it may hang in a claim
         else:
             ended = self._heartbeat.join(max(0.0, last - clock.monotonic()))
             left = self._fetcher.deliver_last(max(last, clock.monotonic() + 1.0))

@@ -129,6 +129,31 @@ def test_term_while_redis_is_down_leaves_the_jobs_to_recovery(
     assert list(site.held().values()) == [1]
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["idle", "at work"])
+def test_term_on_a_line_that_has_gone_mute_leaves_nothing_to_recovery(
+    redis_server: RedisServer, make_site: MakeSite, running: bool
+) -> None:
+    # A failover, or a firewall that forgets: what stood is dead and no one is told, what is
+    # new is whole. The process finds out when it speaks, and that may be its last word.
+    with TcpProxy(redis_server.node_url) as line:
+        site = make_site(redis_server, url=line.url)
+        go_on = site.journal.path.with_name("go on")
+        worker = site.run_ready("--concurrency", "1")
+        if running:
+            site.push(WaitJob, "running", str(go_on))
+            site.await_started("running")
+        line.black_hole()
+        line.pass_through()
+        worker.term()
+        worker.wait_for_line("stopping")
+        go_on.touch()
+        assert worker.wait() == 0
+        assert site.journal.finishes == ({"running": 1} if running else {})
+    assert site.queue() == []
+    assert site.held() == {}
+    assert site.identities() == []
+
+
 def test_tstp_quiets_and_a_quiet_worker_still_stops(site: Site) -> None:
     go_on = site.journal.path.with_name("go on")
     site.push(WaitJob, "running", str(go_on))
