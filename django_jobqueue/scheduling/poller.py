@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from django_jobqueue import databases
 from django_jobqueue.client.middleware import Push
@@ -40,7 +41,8 @@ class Poller(Service):
     Every process has one. The leader looks at the earliest score and sleeps
     until then; the others only ask whether there is still a leader. Entries are
     read, decided on here, and moved by a script that moves each once, so two
-    leaders or a crash do no harm. The client middleware is asked again.
+    leaders or a crash do no harm. The client middleware is asked again. ``inline``
+    is for a caller of ``promote_due`` whose transactions are to stay as they are.
     """
 
     name = "poller"
@@ -53,12 +55,14 @@ class Poller(Service):
         outage: Outage | None = None,
         *,
         unit: str = "milliseconds",
+        inline: bool = False,
     ) -> None:
         super().__init__(outage)
         self._store = store
         self._token = token
         self._chain = chain
         self._unit = unit
+        self._inline = inline
         #: Whether we led in the last round, and whether it found nothing due.
         self.leads = True
         self.nothing_due = False
@@ -90,8 +94,9 @@ class Poller(Service):
         return min(NAP, max(0.0, due.earliest))
 
     def _promote(self, name: str, entries: list[bytes]) -> None:
+        tidy = nullcontext() if self._inline else databases.fresh("A client middleware")
         # Asked twice, here and by the chain: the same answer.
-        with databases.fresh("A client middleware"), switches().pinned():
+        with tidy, switches().pinned():
             promotions = [self._decide(name, entry) for entry in entries]
         _, refused = self._store.sets.promote(name, promotions)
         self._count(promotions, refused)

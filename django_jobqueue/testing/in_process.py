@@ -96,7 +96,7 @@ def work_off(*queues: str) -> int:
         cellar.locks.start(lock, release=release)
 
     executor = Executor(settings, stopping=lambda: False, inline=True, start_lock=start_lock)
-    poller = Poller(cellar, identity, client_chain(), unit=settings.timestamps)
+    poller = Poller(cellar, identity, client_chain(), unit=settings.timestamps, inline=True)
     ran = 0
     done: list[str] = []
     moves: list[Move] = []

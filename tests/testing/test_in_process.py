@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.core.exceptions import ImproperlyConfigured
 
 from django_jobqueue import Job, Status
@@ -72,6 +73,16 @@ def test_what_was_for_later_runs_when_its_time_has_come() -> None:
         StoredJob.perform_in(0.05, "soon")
         wait_until(lambda: work_off() == 1)
     assert DONE == ["soon"]
+
+
+@pytest.mark.django_db
+def test_what_is_due_runs_inside_the_transaction_of_the_test() -> None:
+    group = Group.objects.create(name="of the test")
+    with use_fakeredis():
+        StoredJob.set(on_commit=False).perform_in(0.05, "soon")
+        wait_until(lambda: work_off() == 1)
+    assert DONE == ["soon"]
+    assert Group.objects.filter(pk=group.pk).exists()
 
 
 def test_each_begins_empty_and_survives_a_change_of_settings(settings: Any) -> None:
