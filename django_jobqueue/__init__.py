@@ -12,7 +12,8 @@ from django_jobqueue.exceptions import (
     Snooze,
     StoreUnavailable,
 )
-from django_jobqueue.job.base import BoundJob, Job
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.bound import BoundJob
 from django_jobqueue.payload import Payload
 
 __all__ = [

@@ -96,7 +96,12 @@ class Name:
         """What a class declares, with neither a comment for readers nor a word in its docstring."""
         if not isinstance(self.value, type):
             return
-        lines = textwrap.dedent(inspect.getsource(self.value)).splitlines()
+        for base in self.value.__mro__:
+            if base.__module__.startswith("django_jobqueue"):
+                yield from self._unexplained_attributes_of(base)
+
+    def _unexplained_attributes_of(self, cls: type) -> Iterator[str]:
+        lines = textwrap.dedent(inspect.getsource(cls)).splitlines()
         definition = ast.parse("\n".join(lines)).body[0]
         assert isinstance(definition, ast.ClassDef)
         for node in definition.body:

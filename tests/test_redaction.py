@@ -10,7 +10,7 @@ import pytest
 
 from django_jobqueue import Job, Payload
 from django_jobqueue.api import Filter, JobRecord, error_group
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import wrap_invalid
 from django_jobqueue.redaction import (
     CHARACTERS,

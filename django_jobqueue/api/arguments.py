@@ -7,7 +7,8 @@ from datetime import datetime
 from django.utils import timezone
 
 from django_jobqueue.exceptions import InvalidQuery
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import TIME_LIMIT
 
 #: Entries of a page where nothing is said, and at most.

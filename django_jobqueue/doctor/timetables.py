@@ -12,7 +12,7 @@ from django_jobqueue import clock
 from django_jobqueue.doctor.finding import Finding, fault, warning
 from django_jobqueue.doctor.patient import Patient
 from django_jobqueue.doctor.words import epoch, length, names
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.options import to_seconds
 from django_jobqueue.models import ReconcilerState, Schedule
 from django_jobqueue.payload import printable

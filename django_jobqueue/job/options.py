@@ -14,6 +14,9 @@ from django_jobqueue.client.arguments import check_arguments
 from django_jobqueue.exceptions import InvalidArguments, InvalidOption
 from django_jobqueue.payload import QUEUE_NAME
 
+#: The arguments of one job.
+Row = Sequence[Any]
+
 _Check = Callable[[Any], "str | None"]
 
 #: What a kill switch may be called, behind ``disable_``; waffle takes 100 characters.

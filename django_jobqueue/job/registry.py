@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django_jobqueue.exceptions import UnknownJob
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 
 
 class Registry:

@@ -13,6 +13,10 @@ from django.utils import timezone
 from django_jobqueue import clock
 from django_jobqueue.exceptions import InvalidSchedule
 
+#: A duration: a timedelta or seconds. A moment: a datetime or epoch seconds.
+Delay = timedelta | float
+When = datetime | float
+
 
 def seconds(value: Any, what: str = "a delay") -> float:
     """

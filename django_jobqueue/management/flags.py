@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_datetime
 from django_jobqueue import clock
 from django_jobqueue.api import Filter
 from django_jobqueue.exceptions import InvalidQuery
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 
 #: Seconds of the units in which a length of time is given.

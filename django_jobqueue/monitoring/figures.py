@@ -17,7 +17,7 @@ from django_jobqueue.api.processes import ProcessSet
 from django_jobqueue.api.server import Server
 from django_jobqueue.api.stats import Stats
 from django_jobqueue.exceptions import JobQueueError, StoreUnavailable
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.options import to_seconds
 from django_jobqueue.job.registry import registry
 from django_jobqueue.models import ReconcilerState

@@ -10,7 +10,7 @@ from typing import Any
 from django_jobqueue.client.arguments import check_arguments
 from django_jobqueue.encryption import work_digest
 from django_jobqueue.exceptions import InvalidOption, TooManyErrors
-from django_jobqueue.job.base import BoundJob
+from django_jobqueue.job.bound import BoundJob
 from django_jobqueue.payload import Payload
 from django_jobqueue.reconciliation.plan import Plan
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from django_jobqueue.client.results import Status
 from django_jobqueue.exceptions import InvalidPayload
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload
 from django_jobqueue.reconciliation.drafts import Draft, mark
 from django_jobqueue.store.locks import Lock

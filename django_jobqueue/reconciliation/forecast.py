@@ -10,7 +10,7 @@ from typing import Any
 from django_jobqueue import clock
 from django_jobqueue.client.client import named
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.reconciliation.drafts import Draft, Faults, draft_all
 from django_jobqueue.reconciliation.exact import standing
 from django_jobqueue.reconciliation.plan import Plan

@@ -13,7 +13,8 @@ from django.utils.module_loading import import_string
 
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import UnknownReconciler
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.reconciliation.reconciler import Reconciler
 from django_jobqueue.timetable import Timetable

@@ -10,7 +10,7 @@ from django_jobqueue import clock
 from django_jobqueue.client.client import push
 from django_jobqueue.client.results import Status
 from django_jobqueue.exceptions import EnqueueError, StoreError
-from django_jobqueue.job.base import BATCH, SCHEDULED_BATCH
+from django_jobqueue.job.bound import BATCH, SCHEDULED_BATCH
 from django_jobqueue.payload import Payload
 from django_jobqueue.reconciliation.drafts import Draft, Faults
 

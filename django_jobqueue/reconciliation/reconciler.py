@@ -9,8 +9,10 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 
 from django_jobqueue.exceptions import Snooze
-from django_jobqueue.job.base import Delay, Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.options import to_seconds
+from django_jobqueue.job.times import Delay
 from django_jobqueue.reconciliation.plan import Plan
 from django_jobqueue.reconciliation.report import RunReport, RunStatus
 from django_jobqueue.switches.switches import switches

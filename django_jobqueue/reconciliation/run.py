@@ -13,7 +13,7 @@ from django_jobqueue.client.outlet import RedisOutlet, outlet
 from django_jobqueue.client.results import Status
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import TooManyErrors
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.reconciliation import books
 from django_jobqueue.reconciliation.drafts import Draft, Faults, draft_all
 from django_jobqueue.reconciliation.exact import Missing

@@ -9,7 +9,8 @@ from typing import Any
 
 from django_jobqueue import clock
 from django_jobqueue.conf import get_settings
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.options import to_seconds
 from django_jobqueue.job.registry import registry
 from django_jobqueue.models import ReconcilerRun, ReconcilerState, Schedule

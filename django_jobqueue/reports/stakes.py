@@ -10,7 +10,8 @@ from typing import Any
 
 from django_jobqueue.api import Metrics, Queue, RetrySet, ScheduledSet, Stats, WorkSet
 from django_jobqueue.api.jobs import Jobs
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.reports.moments import now
 from django_jobqueue.reports.plain import Plain
 from django_jobqueue.reports.samples import sample

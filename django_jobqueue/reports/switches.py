@@ -12,7 +12,8 @@ from enum import StrEnum
 from django_jobqueue import clock
 from django_jobqueue.conf import KILL_SWITCH_MIDDLEWARE, get_settings
 from django_jobqueue.exceptions import JobQueueError
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.models import KillSwitchEvent
 from django_jobqueue.reconciliation.pairs import reconcilers_of

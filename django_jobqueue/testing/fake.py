@@ -9,7 +9,9 @@ from typing import Any
 from django_jobqueue import clock
 from django_jobqueue.client.outlet import Entry, use_outlet
 from django_jobqueue.encryption import clear_args
-from django_jobqueue.job.base import Delay, Job, When, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
+from django_jobqueue.job.times import Delay, When
 from django_jobqueue.payload import Payload
 from django_jobqueue.store.claims import BURY, HELD, RETRY, SNOOZE
 from django_jobqueue.testing.wanted import Wanted, described, told

@@ -14,7 +14,8 @@ from django.test import TestCase
 
 from django_jobqueue.client.outlet import use_outlet
 from django_jobqueue.conf import get_settings
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload
 from django_jobqueue.reconciliation import Reconciler
 from django_jobqueue.reconciliation.plan import Plan

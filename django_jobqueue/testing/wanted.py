@@ -13,8 +13,9 @@ from django_jobqueue import clock
 from django_jobqueue.client.commit import waiting
 from django_jobqueue.client.outlet import Entry
 from django_jobqueue.encryption import clear_args
-from django_jobqueue.job.base import Delay, Job, When, wire_name
-from django_jobqueue.job.times import seconds
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
+from django_jobqueue.job.times import Delay, When, seconds
 from django_jobqueue.switches.switches import switches
 
 #: Jobs that a failure names, and characters of one's arguments.

@@ -20,7 +20,7 @@ from django_jobqueue.exceptions import (
     StoreUnavailable,
     WrongServer,
 )
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.redis_url import RedisURL, parse
 from django_jobqueue.service import Backoff

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from django_jobqueue.exceptions import InvalidPayload
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import Payload
 from django_jobqueue.store.claims import Claim

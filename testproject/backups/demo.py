@@ -13,7 +13,7 @@ from django.core.management import call_command
 
 from django_jobqueue.client.results import BulkResult
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.reconciliation.drift import drift
 from testproject.backups.fleet import Fleet, Worker
 from testproject.backups.incidents import flush_redis, kill_switch, throw

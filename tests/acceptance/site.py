@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from django_jobqueue import Job
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload, new_jid, stamp
 from django_jobqueue.store.store import Store
 from tests.support.journal import Journal

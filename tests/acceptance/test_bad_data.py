@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from django_jobqueue.conf import get_settings
 from django_jobqueue.exceptions import InvalidPayload
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload, new_jid, stamp, unwrap_invalid
 from django_jobqueue.scheduling.recovery import CrashPolicy
 from django_jobqueue.store.claims import BURY, Claim

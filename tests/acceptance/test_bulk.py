@@ -10,7 +10,7 @@ import pytest
 from django_jobqueue.api import DeadSet, Filter, Queue
 from django_jobqueue.bulk import Order, Standing, Verb, ask, standing, stop
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload
 from tests.api.samples import jid_of
 from tests.conftest import JobqueueSettings, StartRunJobs

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from django_jobqueue import Job
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload
 from tests.acceptance.site import SOON, Site, payload, tell
 from tests.jobsite.jobs import FailJob, NoopJob, SleepJob, WaitJob

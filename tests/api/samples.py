@@ -9,7 +9,7 @@ from typing import Any
 
 from django_jobqueue import Job, Payload
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.store.locks import Lock, lock_of
 from django_jobqueue.store.queues import Push
 from django_jobqueue.store.removal import Place

@@ -16,7 +16,7 @@ from django_jobqueue.bulk.jobs import BulkAction
 from django_jobqueue.bulk.work import Outcome, run
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import InvalidQuery, StoreUnavailable
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import new_jid
 from django_jobqueue.store.bulk import LISTED
 from django_jobqueue.switches.switches import switches

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from django.db.models import QuerySet
 
 from django_jobqueue import Discard, Job, Snooze
-from django_jobqueue.job.base import Delay
+from django_jobqueue.job.times import Delay
 from django_jobqueue.reconciliation import Reconciler
 from django_jobqueue.reconciliation.report import RunReport
 from tests.healing.models import Order

@@ -19,7 +19,7 @@ from waffle.models import Flag
 
 from django_jobqueue import Job, databases
 from django_jobqueue import connection as own_connection
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.disabled import held
 from django_jobqueue.models import Schedule
 from django_jobqueue.payload import Payload, stamp

@@ -14,7 +14,7 @@ from django.test import Client
 
 from django_jobqueue import Job, Payload, api
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.permissions import Permission
 from tests.api import samples
 from tests.api.samples import enqueue, jid_of, payload, put

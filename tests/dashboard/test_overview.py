@@ -14,7 +14,7 @@ from django.test import Client
 
 from django_jobqueue import clock, connection
 from django_jobqueue.dashboard.pages.overview import MOST_QUEUES, SPANS
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.permissions import Permission
 from django_jobqueue.store.metrics import BUCKETS, Counts
 from django_jobqueue.store.tally import REFUSED

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from django_jobqueue import Job, Skip
-from django_jobqueue.job.base import Delay
+from django_jobqueue.job.times import Delay
 from django_jobqueue.reconciliation import Reconciler
 from tests.healing.models import Chore, Order, Parcel, Voucher
 from tests.jobsite.jobs import journal

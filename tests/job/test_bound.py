@@ -155,7 +155,7 @@ def test_arguments_that_do_not_fit_perform_are_refused_at_the_call(
 
 @every_call
 def test_a_payload_over_the_limit_is_refused_at_the_call(box: FakeOutlet, call: Call) -> None:
-    with pytest.raises(PayloadTooLarge, match=r"tests\.job\.test_base\.TakesAll"):
+    with pytest.raises(PayloadTooLarge, match=r"tests\.job\.test_bound\.TakesAll"):
         call(TakesAll, "x" * 1_000_000)
     assert len(box) == 0
 
@@ -219,7 +219,7 @@ def test_a_plain_job_has_sidekiqs_fields_in_sidekiqs_order(
     payload, at = only(box)
     stamp = int(clock.now * 1000)
     assert list(payload.fields.items()) == [
-        ("class", "tests.job.test_base.AddJob"),
+        ("class", "tests.job.test_bound.AddJob"),
         ("args", [1, 2]),
         ("jid", jid),
         ("queue", "default"),
@@ -274,7 +274,7 @@ def test_what_stands_in_redis_is_what_ruby_would_have_written(
     jid = TakesAll.perform_async("naïve ☃", 12345678901234567890, [], {}, None, True, -0.5)
     assert inside.raw() == [
         (
-            '{"class":"tests.job.test_base.TakesAll","args":["naïve ☃",12345678901234567890,[],{},'
+            '{"class":"tests.job.test_bound.TakesAll","args":["naïve ☃",12345678901234567890,[],{},'
             f'null,true,-0.5],"jid":"{jid}","queue":"default","retry":true,'
             '"created_at":1800000000250,"enqueued_at":1800000000250}'
         ).encode()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from django_jobqueue import Job
 from django_jobqueue.exceptions import UnknownJob
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import Registry, registry
 
 Define = Callable[..., type[Job]]

@@ -11,7 +11,7 @@ from django.core.management import CommandError
 
 from django_jobqueue import Job, clock
 from django_jobqueue.api import Filter
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.management import flags
 
 NOW = datetime(2027, 1, 31, 8, tzinfo=UTC)

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from waffle.models import Flag
 
 from django_jobqueue import Job, Payload
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.disabled import held
 from django_jobqueue.store.locks import lock_of
 from django_jobqueue.store.sets import HOLD, Promotion

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 
 from django_jobqueue import Job
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.models import ReconcilerState, Schedule
 from django_jobqueue.monitoring import figures as module
 from django_jobqueue.monitoring.exposition import exposition

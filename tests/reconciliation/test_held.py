@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.disabled import held
 from django_jobqueue.payload import Payload
 from django_jobqueue.reconciliation.run import reconcile

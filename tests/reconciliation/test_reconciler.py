@@ -12,7 +12,7 @@ import pytest
 from django_jobqueue import Payload, Snooze
 from django_jobqueue.conf import get_settings
 from django_jobqueue.job.attempt import Attempt
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.reconciliation.reconciler import Reconciler
 from django_jobqueue.reconciliation.report import RunReport, RunStatus
 from django_jobqueue.switches.state import ON

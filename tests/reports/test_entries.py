@@ -13,7 +13,7 @@ from django_jobqueue import Job
 from django_jobqueue.api import Filter, LockSet
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import InvalidQuery
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.reports.entries import entries
 from django_jobqueue.reports.errors import errors
 from django_jobqueue.reports.job import job, places

@@ -11,7 +11,7 @@ from django_jobqueue import Job, Payload
 from django_jobqueue.client.middleware import Push
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreUnavailable
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.scheduling.poller import NAP, PAGE, Poller
 from django_jobqueue.signals import job_refused
 from django_jobqueue.store.sets import Promotion, Sets

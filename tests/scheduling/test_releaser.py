@@ -10,7 +10,7 @@ import pytest
 
 from django_jobqueue import Job, Payload
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.disabled import held
 from django_jobqueue.scheduling import releaser as room
 from django_jobqueue.scheduling.releaser import LOOK, SLICE, FailureRate, Releaser

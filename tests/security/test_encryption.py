@@ -20,7 +20,7 @@ from django_jobqueue.client.middleware import Push
 from django_jobqueue.conf import get_settings
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import ArgumentNotSerializable, BootError
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.log import JsonFormatter
 from django_jobqueue.reconciliation.drafts import mark
 from django_jobqueue.redaction import (

@@ -21,7 +21,7 @@ from django_jobqueue import Job, Payload
 from django_jobqueue.conf import get_settings
 from django_jobqueue.encryption import encrypted
 from django_jobqueue.exceptions import UnknownJob
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import Registry, registry
 from django_jobqueue.payload import dump_json
 from django_jobqueue.signing import signer

@@ -14,7 +14,7 @@ from django_jobqueue.client.middleware import Push
 from django_jobqueue.conf import get_settings
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import ArgumentNotSerializable
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.scheduling.poller import Poller
 from django_jobqueue.signals import job_died
 from django_jobqueue.signing import Signer, carried, signer

@@ -7,7 +7,7 @@ from typing import Any
 from waffle.models import Flag
 
 from django_jobqueue import Job
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload, new_jid
 from django_jobqueue.switches.switches import switches
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_jobqueue import Job
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.switches.naming import declaration, flag_names, underscore
 
 

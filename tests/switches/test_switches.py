@@ -11,7 +11,7 @@ import pytest
 
 from django_jobqueue import Job
 from django_jobqueue.exceptions import StoreUnavailable
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.store.store import Store
 from django_jobqueue.store.switches import SwitchMirror
 from django_jobqueue.switches import mirror

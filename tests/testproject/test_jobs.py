@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from django_jobqueue.exceptions import Skip
 from django_jobqueue.job.attempt import Attempt
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import Payload
 from django_jobqueue.testing import assert_heals, assert_idempotent
 from testproject.backups import jobs

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from django_jobqueue import Discard, Job, Payload, Skip, Snooze
 from django_jobqueue.conf import get_settings
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.payload import unwrap_invalid
 from django_jobqueue.retry import backoff, unpack_backtrace
 from django_jobqueue.signals import job_died, job_retried, job_started, job_succeeded

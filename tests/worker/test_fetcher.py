@@ -13,7 +13,7 @@ import pytest
 from django_jobqueue import Payload, clock
 from django_jobqueue.connection import store
 from django_jobqueue.exceptions import StoreUnavailable
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.service import Outage
 from django_jobqueue.store.claims import (
     BACK,

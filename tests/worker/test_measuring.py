@@ -9,7 +9,7 @@ import pytest
 
 from django_jobqueue import Discard, Job, Payload, Skip, Snooze
 from django_jobqueue.conf import get_settings
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.testing import disable_job
 from django_jobqueue.worker.executor import Executor
 from django_jobqueue.worker.tracker import Tracker

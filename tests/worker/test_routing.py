@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from django_jobqueue import Job, Payload
-from django_jobqueue.job.base import wire_name
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.store.claims import Claim
 from django_jobqueue.worker.options import QueueOrder, WorkerOptions
 from django_jobqueue.worker.routing import Routing, with_routing

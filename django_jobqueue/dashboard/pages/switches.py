@@ -16,7 +16,8 @@ from django_jobqueue.dashboard.charts import BarChart, bar_chart
 from django_jobqueue.dashboard.routes import Act, BrokeOff, Done, Page, Route
 from django_jobqueue.dashboard.visit import Refused, Visit
 from django_jobqueue.exceptions import StoreError, UnknownJob
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.payload import printable
 from django_jobqueue.permissions import Permission

@@ -12,7 +12,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from django_jobqueue.connection import store
-from django_jobqueue.job.base import Job, wire_name
+from django_jobqueue.job.base import Job
+from django_jobqueue.job.declaration import wire_name
 from django_jobqueue.job.registry import registry
 from django_jobqueue.management import flags as output
 from django_jobqueue.management import tables
