@@ -10,9 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -31,6 +29,7 @@ from django_jobqueue.worker.executor import Executor
 from tests.acceptance.site import SOON, Site, payload
 from tests.conftest import JobqueueSettings
 from tests.jobsite.jobs import FailJob, NoopJob, SleepJob, WaitJob
+from tests.support.imports import ImportSpy, spied_imports
 from tests.support.journal import Journal
 from tests.support.polling import wait_until
 from tests.support.server import RedisServer
@@ -788,26 +787,11 @@ mutated = st.builds(
 )
 
 
-class ImportSpy:
-    """A finder that finds nothing and notes what was looked for."""
-
-    def __init__(self) -> None:
-        self.asked: set[str] = set()
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Note the name of a module that is not imported yet."""
-        self.asked.add(name)
-        return None
-
-
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> ImportSpy:
-    """Who sees each import of this test that is not in sys.modules."""
-    made = ImportSpy()
-    monkeypatch.setattr(sys, "meta_path", [made, *sys.meta_path])
-    return made
+def spy() -> Iterator[ImportSpy]:
+    """Who sees each import of this test that is not in ``sys.modules``."""
+    with spied_imports() as made:
+        yield made
 
 
 @pytest.fixture

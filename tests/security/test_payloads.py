@@ -7,9 +7,7 @@ import importlib
 import logging
 import random
 import sys
-from collections.abc import Iterator, Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +27,7 @@ from django_jobqueue.store.claims import BURY
 from django_jobqueue.worker.executor import Executor
 from tests.conftest import JobqueueSettings
 from tests.security.sealed import aside
+from tests.support.imports import ImportSpy, spied_imports
 
 #: Payloads of the long run, and its seed.
 MANY, SEED = 10_000, 20_261_127
@@ -86,26 +85,11 @@ class AbstractFuzzedJob(Job):
         CALLED.append(args)
 
 
-class ImportSpy:
-    """A finder that finds nothing and notes what was looked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """Note the name of a module that is not imported yet."""
-        self.asked.append(name)
-        return None
-
-
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> ImportSpy:
+def spy() -> Iterator[ImportSpy]:
     """Who sees each import of this test that is not in ``sys.modules``."""
-    made = ImportSpy()
-    monkeypatch.setattr(sys, "meta_path", [made, *sys.meta_path])
-    return made
+    with spied_imports() as made:
+        yield made
 
 
 @pytest.fixture
