@@ -89,6 +89,7 @@ class Heartbeat(Service):
 
     def finish(self) -> None:
         """Write what was counted since the last beat, once nothing more is. After the loop."""
+        self._store.close()  # its line may have gone dead since that beat
         try:
             self._measure()
         except StoreError as error:

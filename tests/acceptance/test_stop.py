@@ -138,7 +138,7 @@ def test_term_on_a_line_that_has_gone_mute_leaves_nothing_to_recovery(
     with TcpProxy(redis_server.node_url) as line:
         site = make_site(redis_server, url=line.url)
         go_on = site.journal.path.with_name("go on")
-        worker = site.run_ready("--concurrency", "1")
+        worker = site.run_ready("--concurrency", "1", LEASE=60)  # and no beat finds it out
         if running:
             site.push(WaitJob, "running", str(go_on))
             site.await_started("running")
@@ -149,6 +149,7 @@ def test_term_on_a_line_that_has_gone_mute_leaves_nothing_to_recovery(
         go_on.touch()
         assert worker.wait() == 0
         assert site.journal.finishes == ({"running": 1} if running else {})
+        assert "metrics" not in worker.output()  # that the last ones are lost
     assert site.queue() == []
     assert site.held() == {}
     assert site.identities() == []
