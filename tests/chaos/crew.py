@@ -20,6 +20,11 @@ CROWDED = (
 )
 
 
+def await_work(worker: RunJobs) -> None:
+    """Wait until a worker works. Who still starts has no handler yet, and dies of a SIGTERM."""
+    worker.wait_for_line(" threads on ")
+
+
 @dataclass(slots=True)
 class Group:
     """One ``runjobs`` that may be hurt: a supervisor and its children."""
@@ -56,7 +61,7 @@ class Crew:
         for _ in range(groups):
             self.add_group()
         for worker in self.everybody():
-            worker.wait_for_line(" threads on ")
+            await_work(worker)
 
     def add_group(self) -> Group:
         """Start a group; returns at once."""
@@ -89,6 +94,7 @@ class Crew:
         """Ask everybody to stop, and wait until all have."""
         workers = self.everybody()
         for worker in workers:
+            await_work(worker)
             worker.term()
         self.codes += [worker.wait(60) for worker in workers]
 

@@ -15,6 +15,7 @@ from typing import Literal, TypeVar
 from django_jobqueue.exceptions import StoreUnavailable
 from django_jobqueue.store import scripts
 from tests.acceptance.site import LEASE, SOON, elapse
+from tests.chaos.crew import await_work
 from tests.chaos.scene import Scene
 from tests.support import procfs
 from tests.support.polling import wait_until
@@ -107,8 +108,9 @@ def _try_to_freeze(scene: Scene) -> tuple[int, int] | None:
 
 def deploy_group(scene: Scene) -> int:
     """SIGTERM of a supervisor, as at a deploy: it ends in good order, and another one comes."""
-    held = _await_stake(scene)
     group = scene.chance.choice(scene.crew.groups)
+    await_work(group.worker)
+    held = _await_stake(scene)
     group.worker.term()
     scene.crew.codes.append(group.worker.wait(60))
     scene.crew.replace(group)

@@ -22,6 +22,7 @@ from django.db import connection
 from django_jobqueue.payload import Payload
 from django_jobqueue.store.store import Store
 from tests.acceptance.site import LEASE, SOON
+from tests.chaos.crew import await_work
 from tests.chaos.ledger import Ledger
 from tests.chaos.options import Options
 from tests.chaos.report import Report, bound
@@ -87,6 +88,7 @@ def run(server: RedisServer, directory: Path, options: Options) -> Report:
             queue = [ChoreJob.queue]
             wait_until(lambda: not any(store.queues.sizes(queue).values()), SOON, "a drain")
         for worker in workers:
+            await_work(worker)
             worker.term()
         flushes.codes = [worker.wait() for worker in workers]
     finally:
