@@ -1,12 +1,15 @@
-"""The jobs of the soak, one of each kind; known to workers that have ``tests.chaos`` as an app."""
+"""Jobs for the soak: one of each kind, and one that looks. Workers need this package as an app."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import time
 from datetime import timedelta
 
 from django_jobqueue import Job
+from tests.chaos import vitals
 from tests.jobsite.jobs import journal
 
 
@@ -66,3 +69,15 @@ class MortalJob(Job):
         with journal().running(self.jid, ident):
             time.sleep(0.02)
         raise ValueError("this job dies by design")
+
+
+class LookJob(Job):
+    """Write a line that tells what this process has in use to the file at ``path``."""
+
+    queue = "soak"
+    retry = False
+
+    def perform(self, path: str) -> None:
+        line = json.dumps([os.getpid(), vitals.in_use()]) + "\n"
+        with open(path, "a") as file:
+            file.write(line)

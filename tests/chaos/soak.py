@@ -6,25 +6,35 @@ One worker lives through it all: its processes are looked at. The others are hur
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from django_jobqueue.exceptions import StoreUnavailable
+from tests.acceptance.site import SOON
 from tests.chaos import findings, vitals
 from tests.chaos.ending import drained
 from tests.chaos.faults import FAULTS, Strike, strike
-from tests.chaos.jobs import DriftingJob, FlakyJob, MortalJob, SingleJob, SteadyJob
+from tests.chaos.jobs import (
+    DriftingJob,
+    FlakyJob,
+    LookJob,
+    MortalJob,
+    SingleJob,
+    SteadyJob,
+)
 from tests.chaos.options import Options
 from tests.chaos.recovery import watched
 from tests.chaos.report import Report
 from tests.chaos.scene import Scene, scene
+from tests.support.polling import wait_until
 from tests.support.server import RedisServer
 
 #: Threads of each process.
@@ -156,6 +166,22 @@ def repeated(work: Callable[[], None], seconds: float) -> Iterator[Callable[[], 
         raise errors[0]
 
 
+def looked_into(stage: Scene, path: Path) -> vitals.Sample:
+    """Return what each process of the elder has in use, on the average; they tell it themselves."""
+    path.unlink(missing_ok=True)
+    elders = stage.crew.elder.children()
+
+    def told() -> list[vitals.Sample] | None:
+        # Whoever is free takes one, so it may take some until each of the elder's had its turn.
+        if not stage.site.redis.llen(stage.site.keys.queue(LookJob.queue)):
+            stage.site.push(LookJob, str(path), queue=LookJob.queue, retry=False)
+        lines = path.read_text().splitlines() if path.exists() else []
+        found: dict[int, vitals.Sample] = dict(map(json.loads, lines))
+        return [found[pid] for pid in elders] if found.keys() >= set(elders) else None
+
+    return vitals.mean(wait_until(told, SOON, "the elder to look at itself"))
+
+
 def deck(chance: random.Random) -> Iterator[str]:
     """Yield names of faults for ever: each once, in some order, and then all again."""
     while True:
@@ -179,6 +205,7 @@ def run(server: RedisServer, directory: Path, options: Options) -> Report:
         # A chance of its own: what is enqueued must not depend on when a fault draws.
         feeder = Feeder(options.rate, random.Random(options.seed + 1))
         record = Record(stage, feeder, options.samples)
+        looks: list[vitals.Sample] = []
         with watched(stage.site, stage.killer):
             with repeated(record.take, SAMPLE) as samples, repeated(feeder.feed, PUSH) as feeds:
                 for number, name in enumerate(deck(stage.chance), start=1):
@@ -188,16 +215,20 @@ def run(server: RedisServer, directory: Path, options: Options) -> Report:
                     if record.elapsed >= options.seconds or not (samples() and feeds()):
                         break
                     record.strikes.append(strike(stage, name))
+                    if not looks and record.elapsed >= options.seconds / 10:
+                        looks.append(looked_into(stage, directory / "looks"))
+            looks.append(looked_into(stage, directory / "looks"))
             is_done = drained(stage, feeder.accepted)
         is_same = stage.crew.elder.children() == elders
         dead = stage.site.redis.zcard(stage.site.keys.dead)
         stage.crew.stop()
-        return _report(stage, record, options, is_done, is_same, dead)
+        return _report(stage, record, looks, options, is_done, is_same, dead)
 
 
 def _report(
     stage: Scene,
     record: Record,
+    looks: Sequence[vitals.Sample],
     options: Options,
     is_settled: bool,
     is_same: bool,
@@ -217,8 +248,12 @@ def _report(
     made.promise("elder unhurt", "yes" if is_same else "no", same, is_same)
     findings.tell_end(made, stage, is_settled)
     made.tell("dead set", f"{dead} of {DEAD} at most")
-    for vital in vitals.VITALS:
-        first, last = vitals.tenths(record.samples[vital.name])
+    spans = {name: (looks[0][name], looks[-1][name]) for name in looks[0]}
+    spans |= {name: vitals.tenths(values) for name, values in record.samples.items()}
+    for vital in (*vitals.VITALS, *vitals.IN_USE):
+        if vital.name not in spans:
+            continue  # this system does not tell
+        first, last = spans[vital.name]
         is_flat = vital.is_flat(first, last) if options.seconds >= LONG else None
         value = f"{first:.4g} -> {last:.4g}"
         if is_flat is None:
@@ -227,7 +262,8 @@ def _report(
             made.promise(vital.name, value, vital.promise, is_flat)
     made.note(
         "The last lines are medians of the first and the last tenth of the samples, one each "
-        f"{SAMPLE:g} s, of the worker that nobody hurt and of Redis."
+        f"{SAMPLE:g} s, of the worker that nobody hurt and of Redis; objects and malloc are what "
+        "its processes saw of themselves after a tenth and at the end, with all garbage collected."
     )
     made.note(
         "Keys and memory of the charts grow by the minute, for eight hours, whatever the load; "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import redis
 
@@ -63,6 +66,14 @@ VITALS: Sequence[Vital] = (
     Vital("waiting jobs", 0.50, 100),
 )
 
+#: What a process sees of its own memory. It grows by what nobody lets go; its resident set
+#: grows also by what the allocators keep.
+IN_USE: Sequence[Vital] = (
+    Vital("worker objects", 0.02, 5_000),
+    Vital("worker malloc in use MB", 0.05, 1),
+    Vital("worker malloc free MB"),
+)
+
 Sample = Mapping[str, float]
 
 
@@ -76,6 +87,41 @@ def of_process(pid: int) -> tuple[float, int, int]:
     found = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
     rss = int(found["VmRSS"].split()[0]) / 1024
     return rss, int(found["Threads"]), len(os.listdir(f"/proc/{pid}/fd"))
+
+
+class _MallocInfo(ctypes.Structure):
+    """``struct mallinfo2`` of the GNU C library, in bytes."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+            "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
+
+
+def in_use() -> Sample:
+    """
+    Return the ``IN_USE`` of this process when its garbage is collected.
+
+    What ``malloc`` has is told by the GNU C library alone; it does not hold Python's
+    objects, which are counted in blocks.
+    """
+    gc.collect()
+    found = {"worker objects": float(sys.getallocatedblocks())}
+    look = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if look is not None:
+        look.restype = _MallocInfo
+        info = look()
+        found["worker malloc in use MB"] = (info.uordblks + info.hblkhd) / MB
+        found["worker malloc free MB"] = info.fordblks / MB
+    return found
+
+
+def mean(samples: Sequence[Sample]) -> Sample:
+    """Return the means of samples of the same things."""
+    return {name: fmean(sample[name] for sample in samples) for name in samples[0]}
 
 
 def cpu_seconds(pid: int) -> float:
