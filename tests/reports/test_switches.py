@@ -132,7 +132,8 @@ def test_one_switch_has_its_classes_its_history_and_its_minutes(store: Store) ->
         ("on", "12.5", "ada"),
         ("off", "on", "ada"),
     ]
-    assert (len(found.minutes), found.minutes[-1].held) == (60, 4)
+    # The minute may have ended meanwhile.
+    assert (len(found.minutes), sum(minute.held for minute in found.minutes[-2:])) == (60, 4)
     assert found.as_dict()["facts"]["flag"] == FLAG
     assert switch("disable_nothing_at_all") is None
     assert len(history(count=1)) == 1
