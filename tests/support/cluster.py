@@ -83,12 +83,18 @@ class Cluster:
         return self.nodes[2]
 
     def move(self, slot: int, target: RedisServer) -> None:
-        """Give a slot without keys to a node, and tell all of them."""
+        """Give a slot without keys to a node, and tell all of them until all believe it."""
         with target.client() as client:
             name = client.execute_command("CLUSTER", "MYID")
-        for node in self.nodes:
-            with node.client() as client:
-                client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+        def are_told() -> bool:
+            for node in self.nodes:
+                with node.client() as client:
+                    client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+            # Who had the slot claims it until it is told, and those told before may believe it.
+            return all(_owner_of(slot, node) == target.port for node in self.nodes)
+
+        wait_until(are_told, _TIMEOUT, f"all nodes to know where slot {slot} is")
 
     def _join(self) -> None:
         half = SLOTS.start // 2
@@ -103,6 +109,14 @@ class Cluster:
             _TIMEOUT,
             lambda: "\n".join(["a cluster", *(node.log() for node in self.nodes)]),
         )
+
+
+def _owner_of(slot: int, node: RedisServer) -> int | None:
+    """Return the port of the node that has a slot, as far as ``node`` knows."""
+    with node.client() as client:
+        ranges: Any = client.execute_command("CLUSTER", "SLOTS")
+    found = [owner[1] for first, last, owner, *_ in ranges if first <= slot <= last]
+    return found[0] if found else None
 
 
 def _is_whole(node: RedisServer) -> bool:
