@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from django_jobqueue.exceptions import StoreUnavailable
-from tests.acceptance.site import SOON
 from tests.chaos import findings, vitals
-from tests.chaos.ending import drained
+from tests.chaos.ending import PATIENCE, drained
 from tests.chaos.faults import FAULTS, Strike, strike
 from tests.chaos.jobs import (
     DriftingJob,
@@ -170,16 +169,19 @@ def looked_into(stage: Scene, path: Path) -> vitals.Sample:
     """Return what each process of the elder has in use, on the average; they tell it themselves."""
     path.unlink(missing_ok=True)
     elders = stage.crew.elder.children()
+    asked = 0
 
     def told() -> list[vitals.Sample] | None:
-        # Whoever is free takes one, so it may take some until each of the elder's had its turn.
-        if not stage.site.redis.llen(stage.site.keys.queue(LookJob.queue)):
-            stage.site.push(LookJob, str(path), queue=LookJob.queue, retry=False)
+        nonlocal asked
         lines = path.read_text().splitlines() if path.exists() else []
+        # Whoever is free takes one, so it may take some until each of the elder's had its turn.
+        if asked - len(lines) < 2 * len(elders):
+            stage.site.push(LookJob, str(path), queue=LookJob.queue, retry=False)
+            asked += 1
         found: dict[int, vitals.Sample] = dict(map(json.loads, lines))
         return [found[pid] for pid in elders] if found.keys() >= set(elders) else None
 
-    return vitals.mean(wait_until(told, SOON, "the elder to look at itself"))
+    return vitals.mean(wait_until(told, PATIENCE, "the elder to look at itself"))
 
 
 def deck(chance: random.Random) -> Iterator[str]:
