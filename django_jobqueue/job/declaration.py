@@ -15,7 +15,7 @@ def key_of(obj: Any) -> Row:
 
 
 class JobOptions:
-    """The options of a job class, each with its default. Subclasses inherit them."""
+    """The options of a job class, each with its default. Inherited where nothing else is said."""
 
     #: Where the jobs wait.
     queue: ClassVar[str] = "default"
