@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 Mark = Literal["S", "F"]
@@ -40,6 +41,9 @@ class Journal:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self._fd: int | None = None
+        self._entries: list[Entry] = []  # read so far, up to an offset in bytes
+        self._read_to = 0
+        self._reading = Lock()  # threads ask too
 
     def start(self, jid: str, ident: object) -> None:
         """Write that the job began."""
@@ -58,7 +62,10 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Read every whole line; a file that nobody has written to yet is empty."""
-        return self.entries_from(0)[0]
+        with self._reading:
+            fresh, self._read_to = self.entries_from(self._read_to)
+            self._entries += fresh  # lines stay as they are: none is read twice
+            return self._entries.copy()
 
     def entries_from(self, offset: int) -> tuple[list[Entry], int]:
         """Read the whole lines behind an offset in bytes; return them and the next offset."""
