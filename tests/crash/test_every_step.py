@@ -18,7 +18,7 @@ from tests.crash.report import Report
 from tests.support.processes import Process
 
 #: Parts of the enumeration: so many test processes can share it.
-PARTS = 6
+PARTS = 3
 
 #: Seconds for one part on a machine that is busy.
 PATIENCE = 280
