@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,10 +56,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.sql)
         if "redis_server" in names:
             item.add_marker(pytest.mark.redis)
-        if any(map(item.path.is_relative_to, _PAGES)):
-            item.add_marker(pytest.mark.page)
-        if any(map(item.path.is_relative_to, _ONCE)):
-            item.add_marker(pytest.mark.once)
+        for mark in _marks_of(item.path):
+            item.add_marker(mark)
+
+
+@cache  # there are some thirty tests to a file
+def _marks_of(path: Path) -> list[pytest.MarkDecorator]:
+    """Return the marks that all tests of a file have, for the room it stands in."""
+    rooms = (("page", _PAGES), ("once", _ONCE))
+    return [
+        getattr(pytest.mark, name) for name, paths in rooms if any(map(path.is_relative_to, paths))
+    ]
 
 
 @pytest.fixture(scope="session")

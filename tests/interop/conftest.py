@@ -22,13 +22,11 @@ _HERE = Path(__file__).parent
 @pytest.hookimpl(tryfirst=True)  # before pytest itself looks for what -m asks for
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Skip the tests of this room where there is no Sidekiq, and mark them ``once``.
+    Skip the tests of this room where there is no Sidekiq.
 
     With ``JOBQUEUE_TEST_SIDEKIQ=required`` it is an error where there is none.
     """
-    ours = [item for item in items if item.path.is_relative_to(_HERE)]
-    for item in ours:
-        item.add_marker(pytest.mark.once)
+    ours = [item for item in items if item.path.parent == _HERE]
     missing = ruby.missing() if ours else None
     if missing is not None:
         reason = f"there is no {missing}: {ruby.WAY_OUT}"
