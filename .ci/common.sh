@@ -2,9 +2,16 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# Where it is set, each of the thousands of processes that the tests start would compile the
+# project anew: half as much work again.
+unset PYTHONDONTWRITEBYTECODE
+
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 export PIP_NO_INPUT=1
 export PIP_QUIET=1
+
+# Most of what pip installs here is never imported: Python compiles the rest when it is.
+export PIP_COMPILE=0
 
 say() {
     printf -- '--- %s\n' "$*"
