@@ -26,11 +26,16 @@ _PAGES = tuple(Path(__file__).parent / name for name in ("dashboard", "browser")
 _ONCE = tuple(
     Path(__file__).parent / name
     for name in (
+        "acceptance/test_databases.py",
+        "acceptance/test_processes.py",
+        "acceptance/test_recycling.py",
+        "acceptance/test_reload.py",
         "chaos",
         "crash",
         "interop",
         "model",
         "support/test_sql_server.py",
+        "test_embedded.py",
         "test_typing.py",
         "testing/test_stranger.py",
         "testproject/test_demo.py",
