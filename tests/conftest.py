@@ -15,6 +15,7 @@ from tests.support.journal import Journal
 from tests.support.prefixes import is_cluster, new_prefix
 from tests.support.processes import RunJobs
 from tests.support.server import RedisServer
+from tests.support.share import draw, wanted_share
 
 #: Keys removed in one command when a test's prefix is cleared.
 _SWEEP = 500
@@ -47,7 +48,7 @@ _LET_IN = frozenset({"db", "transactional_db", "django_db_reset_sequences"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest itself looks for what -m asks for
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
     Mark as ``sql`` whatever test uses the database: .ci/run runs those on three of them.
 
@@ -63,6 +64,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.redis)
         for mark in _marks_of(item.path):
             item.add_marker(mark)
+    share = wanted_share()
+    if share < 100:
+        config.hook.pytest_deselected(items=draw(items, share, config.getoption("randomly_seed")))
+
+
+def pytest_report_header() -> str | None:
+    """Say that not all tests are run."""
+    share = wanted_share()
+    return f"{share} % of the tests, drawn by the seed" if share < 100 else None
 
 
 @cache  # there are some thirty tests to a file
