@@ -1,4 +1,8 @@
-"""Settings of the processes that are killed. URL, prefix and database are set for each life."""
+"""
+Settings of the processes that are killed.
+
+URL, prefix, timetables and database are set for each life.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,4 @@ JOBQUEUE: dict[str, Any] = {
     "LEASE": 15,
     "SOCKET_TIMEOUT": 10,
     "KILL_SWITCH": {"RELEASE_RATE": 100_000},
-    "PERIODIC": {"hourly": {"job": "tests.crash.jobs.HourlyJob", "every": "1h"}},
-    "RECONCILERS": {"tests.crash.jobs.ScheduleRows": {"every": "1h"}},
 }

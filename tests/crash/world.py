@@ -42,7 +42,7 @@ TURNED_OFF, STAYS_ON = "disable_switched_job", "disable_stopped_job"
 #: Bytes that are no payload.
 JUNK = b"{no payload"
 
-#: Seconds between two slots of the timetables in the settings.
+#: Seconds between two slots of the timetables.
 PERIOD = 3600.0
 
 #: The rows that need a job.
@@ -85,6 +85,7 @@ class World:
             **django_settings.JOBQUEUE,
             "REDIS_URL": site.server.socket_url,
             "KEY_PREFIX": site.prefix,
+            **_timetables(),
         }
 
     @contextmanager
@@ -109,9 +110,18 @@ class World:
 
     def fill(self) -> None:
         """Put the jobs where they stand before the life. To be called where it is entered."""
+        self._fill_slots()
         self._fill_queues()
         self._fill_sets()
         self._fill_claims()
+
+    def _fill_slots(self) -> None:
+        """Let one slot of each timetable be due."""
+        before = time.time() - PERIOD
+        for timetable in find_timetables().values():
+            slot = timetable.latest(before)
+            assert slot is not None
+            Schedule.objects.create(name=timetable.name, last_tick=slot, pushed_tick=slot)
 
     def _fill_queues(self) -> None:
         for number in (1, 2):
@@ -271,13 +281,23 @@ def _fragile(ident: str, crashes: int) -> Payload:
     return payload(jobs.FragileJob, ident, crashes=crashes, crashed_at=stamp())
 
 
+def _timetables() -> dict[str, Any]:
+    """Return settings by which no slot comes in the middle of a life: half an hour is between."""
+    minute = (time.time() // 60 + 30) % 60
+    hourly = {"cron": f"{minute:.0f} * * * *"}
+    return {
+        "PERIODIC": {"hourly": {"job": "tests.crash.jobs.HourlyJob", **hourly}},
+        "RECONCILERS": {"tests.crash.jobs.ScheduleRows": hourly},
+    }
+
+
 def hourly_lock(slot: int) -> str:
     """Return the digest of the lock that the job of a slot takes: it lasts for an hour."""
     return digest("hourly", slot)
 
 
 def make_template(path: Path) -> None:
-    """Make the database that every life begins with: rows, thrown switches, and slots due."""
+    """Make the database that every life begins with: rows, and thrown switches."""
     connection.close()
     connection.settings_dict["NAME"] = str(path)
     # Nobody is to be told of the switches: there is no Redis yet.
@@ -286,8 +306,4 @@ def make_template(path: Path) -> None:
         for name in (TURNED_OFF, STAYS_ON):
             Flag.objects.update_or_create(name=name, defaults={"everyone": True})
         Order.objects.bulk_create([Order() for _ in range(ROWS)])
-        before = time.time() - PERIOD
-        for timetable in find_timetables().values():
-            slot = timetable.latest(before) or int(before)
-            Schedule.objects.create(name=timetable.name, last_tick=slot, pushed_tick=slot)
         connections.close_all()
