@@ -65,7 +65,7 @@ class DyingJob(ToldJob):
 
 
 class DrowsyJob(ToldJob):
-    """Snooze until the moment at which it was last enqueued is not that of its push."""
+    """Snooze once."""
 
     def act(self, ident: str) -> None:
         if not has_slept(self.payload.fields):
@@ -73,8 +73,12 @@ class DrowsyJob(ToldJob):
 
 
 def has_slept(fields: Mapping[str, Any]) -> bool:
-    """Return whether a drowsy job has snoozed, by its payload."""
-    return bool(fields.get("enqueued_at") != fields["created_at"])
+    """
+    Return whether a drowsy job has snoozed, by its payload.
+
+    It begins with a note that its class was unknown once, which nothing but a snooze takes out.
+    """
+    return "unknown_since" not in fields
 
 
 class GivenUpJob(ToldJob):
