@@ -23,19 +23,24 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     """Start ``manage.py demo``."""
-    return subprocess.Popen(
-        [sys.executable, "manage.py", "demo", *arguments],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "testproject.settings",
-            # A user's own server: the demonstration must not even look at it.
-            "JOBQUEUE_REDIS_URL": "redis://127.0.0.1:1/0",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    # A shell's background ignores SIGINT, and whoever is started there inherits that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "manage.py", "demo", *arguments],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "testproject.settings",
+                # A user's own server: the demonstration must not even look at it.
+                "JOBQUEUE_REDIS_URL": "redis://127.0.0.1:1/0",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def processes_of(folder: Path) -> list[int]:
