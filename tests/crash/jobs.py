@@ -76,7 +76,8 @@ def has_slept(fields: Mapping[str, Any]) -> bool:
     """
     Return whether a drowsy job has snoozed, by its payload.
 
-    It begins with a note that its class was unknown once, which nothing but a snooze takes out.
+    It begins with a note that its class was unknown once: a snooze takes that out, and a crash
+    does not.
     """
     return "unknown_since" not in fields
 

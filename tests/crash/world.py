@@ -284,8 +284,8 @@ def _fragile(ident: str, crashes: int) -> Payload:
 
 def _timetables() -> dict[str, Any]:
     """Return settings by which no slot comes in the middle of a life: half an hour is between."""
-    minute = (time.time() // 60 + 30) % 60
-    hourly = {"cron": f"{minute:.0f} * * * *"}
+    minute = (int(time.time()) // 60 + 30) % 60
+    hourly = {"cron": f"{minute} * * * *"}
     return {
         "PERIODIC": {"hourly": {"job": "tests.crash.jobs.HourlyJob", **hourly}},
         "RECONCILERS": {"tests.crash.jobs.ScheduleRows": hourly},
